@@ -1,0 +1,86 @@
+"""Who asks the API: a bearer key of an account or of the platform, or a browser session of a customer."""
+
+from typing import Any
+
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts.keys import find_key
+from accounts.models import Account, ApiKey
+from iss_billing.problems import Problem
+
+
+class KeyHolder:
+    """The principal of a request with a key."""
+
+    is_authenticated = True
+    is_active = True
+
+    def __init__(self, key: ApiKey) -> None:
+        self.key = key
+        self.pk = f"key-{key.pk}"
+        self.account: Account | None = key.account
+
+    @property
+    def is_platform(self) -> bool:
+        """Whether the key is the platform's."""
+        return self.account is None
+
+
+class KeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer KEY`."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        """The key's holder; None where no key is sent. Raises AuthenticationFailed."""
+        scheme, _, plain = get_authorization_header(request).decode("latin-1").partition(" ")
+        if not scheme:
+            return None
+        key = find_key(plain.strip(), timezone.now()) if scheme.lower() == "bearer" else None
+        if key is None:
+            raise AuthenticationFailed("the key is unknown, revoked or expired")
+        return KeyHolder(key), key
+
+    def authenticate_header(self, request: Request) -> str:
+        """What a 401 asks for."""
+        return 'Bearer realm="api"'
+
+
+def _account(request: Request) -> Account | None:
+    account: Account | None = getattr(request.user, "account", None)
+    return account
+
+
+class IsCustomer(BasePermission):
+    """A customer's key, or the session of a login that owns an account."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """True, False without any key (401); raises a 403 `wrong_role` for other roles."""
+        if not request.user or not request.user.is_authenticated:
+            return False
+        if _account(request) is None:
+            raise Problem(403, "wrong_role", "this needs the key of an account")
+        return True
+
+
+class IsPlatform(BasePermission):
+    """A key of the platform."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """True, False without any key (401); raises a 403 `wrong_role` for other roles."""
+        if not request.user or not request.user.is_authenticated:
+            return False
+        if not getattr(request.user, "is_platform", False):
+            raise Problem(403, "wrong_role", "this needs a platform key")
+        return True
+
+
+def account_of(request: Request) -> Account:
+    """The account that a permitted customer acts for."""
+    account = _account(request)
+    if account is None:
+        raise Problem(403, "wrong_role", "this needs the key of an account")
+    return account

@@ -1,0 +1,238 @@
+"""Who pays: logins, accounts, keys, the ledger's transfers, and the outbox of notices."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import BaseUserManager
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+from accounts import standing
+from iss_billing.fields import WideIntegerField
+
+BANDWIDTH, TRAFFIC = "bandwidth", "traffic"
+MODES = [(BANDWIDTH, _("daily peak bandwidth")), (TRAFFIC, _("billed by traffic"))]
+
+
+class UserManager(BaseUserManager["User"]):
+    """Logins are made by e-mail address."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """A login; without a password it can only be entered by way of a reset mail."""
+        user = self.model(email=email.strip().lower(), **fields)
+        # a random secret, not an unusable one: Django mails no reset to the latter
+        user.set_password(password or self.make_random_secret())
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """A staff login with every right."""
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    @staticmethod
+    def make_random_secret() -> str:
+        """A password that nobody knows."""
+        from django.utils.crypto import get_random_string
+
+        return get_random_string(40)
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """The login of an e-mail address, whatever its case."""
+        return self.get(email=(username or "").strip().lower())
+
+
+class User(AbstractUser):
+    """A login, by e-mail address (always kept in lower case)."""
+
+    username = None  # type: ignore[assignment]  # the e-mail address is the name
+    first_name = None  # type: ignore[assignment]
+    last_name = None  # type: ignore[assignment]
+    email = models.EmailField(_("e-mail address"), unique=True)
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+    objects = UserManager()  # type: ignore[misc,assignment]
+
+    class Meta(AbstractUser.Meta):  # type: ignore[name-defined,misc]
+        swappable = "AUTH_USER_MODEL"
+        constraints = [models.UniqueConstraint(Lower("email"), name="user_email_any_case")]
+
+    def __str__(self) -> str:
+        return self.email
+
+    def get_full_name(self) -> str:
+        """The e-mail address: a login carries no name of its own."""
+        return self.email
+
+    get_short_name = get_full_name
+
+
+class Account(models.Model):
+    """One customer. Its row is the one lock: whoever changes its money, packs, mode or bills holds it."""
+
+    user = models.OneToOneField(User, models.PROTECT, null=True, related_name="account", verbose_name=_("login"))
+    name = models.CharField(_("name"), max_length=120)
+    opened_at = models.DateTimeField(_("opened"))
+    language = models.CharField(_("language"), max_length=10, default="zh-hans")
+    balance = WideIntegerField(_("balance (fen)"), default=0)
+    carry = models.BigIntegerField(_("carry (micro-yuan)"), default=0)
+    arrears_since = models.DateTimeField(_("in arrears since"), null=True)
+    announced = models.CharField(_("announced standing"), max_length=10, default=standing.ACTIVE)
+    """The standing that the customer was last told of; the present one is `standing_at`."""
+
+    class Meta:
+        verbose_name = _("account")
+        verbose_name_plural = _("accounts")
+        constraints = [
+            models.CheckConstraint(
+                name="account_arrears_iff_negative",
+                condition=Q(balance__lt=0, arrears_since__isnull=False) | Q(balance__gte=0, arrears_since__isnull=True),
+            ),
+            models.CheckConstraint(name="account_carry_within_half_a_fen", condition=Q(carry__range=(-5000, 5000))),
+        ]
+        # the few rows in arrears are found without reading all; the night rarely changes what this indexes
+        indexes = [models.Index("arrears_since", name="account_arrears", condition=Q(arrears_since__isnull=False))]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.pk})"
+
+    def standing_at(self, now: datetime) -> "standing.Standing":
+        """Active, arrears, suspended or reclaimed at a moment (rules 6)."""
+        return standing.status(self.balance, self.arrears_since, now)
+
+
+class ModeChange(models.Model):
+    """A word about the billing mode from a day on; the latest for the latest day not after D rules D (rules 3)."""
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="mode_changes")
+    effective_day = models.DateField()
+    mode = models.CharField(max_length=10, choices=MODES)
+    decided_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index("account", "effective_day", "id", name="mode_change_in_force")]
+
+
+class ApiKey(models.Model):
+    """A bearer key of an account, or of the platform when it has no account; only its hash is kept."""
+
+    account = models.ForeignKey(Account, models.PROTECT, null=True, related_name="api_keys")
+    name = models.CharField(_("name"), max_length=120, blank=True)
+    prefix = models.CharField(max_length=24, unique=True)
+    digest = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.prefix}… {self.name}"
+
+
+class Kind(models.TextChoices):
+    """What a transfer is for."""
+
+    TOP_UP = "top_up", _("top-up")
+    PURCHASE = "purchase", _("purchase")
+    USAGE = "usage", _("usage")
+    REFUND = "refund", _("refund")
+    ADJUSTMENT = "adjustment", _("adjustment")
+    WITHDRAWAL = "withdrawal", _("withdrawal")
+    RECOGNITION = "recognition", _("recognition")
+
+
+class Book(models.TextChoices):
+    """The books of an account; each account keeps its own page in every one of them."""
+
+    BALANCE = "balance", _("customer balance")
+    CASH = "cash", _("cash")
+    DEFERRED = "deferred", _("deferred revenue")
+    PACK_REVENUE = "pack_revenue", _("pack revenue")
+    USAGE_REVENUE = "usage_revenue", _("usage revenue")
+
+
+MOVES: dict[Kind, tuple[tuple[Book, Book], ...]] = {
+    Kind.TOP_UP: ((Book.CASH, Book.BALANCE),),
+    Kind.PURCHASE: ((Book.BALANCE, Book.DEFERRED),),
+    Kind.USAGE: ((Book.BALANCE, Book.USAGE_REVENUE),),
+    Kind.REFUND: ((Book.DEFERRED, Book.BALANCE),),
+    Kind.ADJUSTMENT: ((Book.USAGE_REVENUE, Book.BALANCE), (Book.BALANCE, Book.USAGE_REVENUE)),
+    Kind.WITHDRAWAL: ((Book.BALANCE, Book.CASH),),
+    Kind.RECOGNITION: ((Book.DEFERRED, Book.PACK_REVENUE),),
+}
+"""The (debit, credit) books that each kind may move between."""
+
+
+class Transfer(models.Model):
+    """One movement of money, from the debit book to the credit book; never changed, never deleted (rules 7.1).
+
+    The balance is what we owe the customer: a credit to it is money in, a debit money out. The database refuses
+    UPDATE and DELETE by a trigger, the same cause twice by (kind, reference), and wrong books by a check.
+    """
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="transfers")
+    kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices)
+    debit = models.CharField(_("debit"), max_length=16, choices=Book.choices)
+    credit = models.CharField(_("credit"), max_length=16, choices=Book.choices)
+    amount = WideIntegerField(_("amount (fen)"))
+    time = models.DateTimeField(_("time"))
+    reference = models.CharField(_("reference"), max_length=255)
+    balance_after = WideIntegerField(_("balance after (fen)"), null=True)
+    """Null where the account's balance does not move (recognition)."""
+    reason = models.CharField(_("reason"), max_length=500, blank=True)
+    made_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", verbose_name=_("made by"))
+
+    class Meta:
+        verbose_name = _("transfer")
+        verbose_name_plural = _("transfers")
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "reference"], name="transfer_once_per_cause"),
+            models.CheckConstraint(name="transfer_amount_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(name="transfer_two_books", condition=~Q(debit=F("credit"))),
+            models.CheckConstraint(
+                name="transfer_books_of_its_kind",
+                condition=Q(
+                    *(Q(kind=kind.value, debit=debit.value, credit=credit.value) for kind, ways in MOVES.items() for debit, credit in ways),
+                    _connector=Q.OR,
+                ),
+            ),
+        ]
+        indexes = [models.Index("account", "id", name="transfer_of_account")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.reference}"
+
+    @property
+    def signed_amount(self) -> int:
+        """Fen as they move the balance: positive in, negative out, 0 when it does not move."""
+        return self.amount * ((self.credit == Book.BALANCE) - (self.debit == Book.BALANCE))
+
+
+class Notice(models.Model):
+    """The outbox: what a customer is to be told, written in the transaction that causes it, told once."""
+
+    class Type(models.TextChoices):
+        ARREARS = "arrears", _("in arrears")
+        SUSPENDED = "suspended", _("service suspended")
+        RESUMED = "resumed", _("service resumed")
+        RECLAIMED = "reclaimed", _("resources reclaimed")
+        PACK_EXHAUSTED = "pack_exhausted", _("pack used up")
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="notices")
+    kind = models.CharField(max_length=20, choices=Type.choices)
+    reference = models.CharField(max_length=100)
+    data = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+    read_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    """Null until a first attempt failed."""
+    last_error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "kind", "reference"], name="notice_once")]
+        indexes = [models.Index("id", name="notice_unsent", condition=Q(sent_at__isnull=True))]

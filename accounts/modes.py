@@ -1,0 +1,62 @@
+"""The billing mode of a day, and switching it from the next 00:00 on (rules 3)."""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import NamedTuple
+
+from django.db import transaction
+
+from accounts.ledger import lock_account
+from accounts.models import BANDWIDTH, ModeChange
+from iss_billing.days import day_of, next_day
+
+DEFAULT = BANDWIDTH
+
+
+class InArrears(Exception):
+    """A balance below 0 allows no new switch (rules 4.8)."""
+
+
+class Pending(NamedTuple):
+    """A switch that has been asked for and can be taken back until `effective_day` begins."""
+
+    mode: str
+    effective_day: date
+
+
+def modes_on(account_ids: Iterable[int], day: date) -> dict[int, str]:
+    """The mode of each account on a day; accounts that never switched are left out: `DEFAULT`."""
+    words = (
+        ModeChange.objects.filter(account_id__in=list(account_ids), effective_day__lte=day)
+        .order_by("account_id", "-effective_day", "-id")
+        .distinct("account_id")
+    )
+    return dict(words.values_list("account_id", "mode"))
+
+
+def mode_on(account_id: int, day: date) -> str:
+    """The mode of one account on a day."""
+    return modes_on([account_id], day).get(account_id, DEFAULT)
+
+
+def pending_mode(account_id: int, today: date) -> Pending | None:
+    """The switch that takes effect at the next 00:00, if one is pending."""
+    tomorrow = next_day(today)
+    mode = mode_on(account_id, tomorrow)
+    return Pending(mode, tomorrow) if mode != mode_on(account_id, today) else None
+
+
+def switch_mode(*, account_id: int, mode: str, now: datetime) -> None:
+    """From the next 00:00 on bill in `mode`; today's own mode takes a pending switch back, in any standing.
+
+    Words are appended: the last one before midnight counts. Raises AccountUnknown, InArrears.
+    """
+    today = day_of(now)
+    with transaction.atomic():
+        account = lock_account(account_id)
+        if mode != mode_on(account_id, today) and account.balance < 0:
+            raise InArrears("an account in arrears cannot switch its billing mode")
+        if mode != mode_on(account_id, next_day(today)):
+            ModeChange.objects.create(
+                account=account, effective_day=next_day(today), mode=mode, decided_at=now
+            )

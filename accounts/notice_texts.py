@@ -1,0 +1,63 @@
+"""What a notice says, in the active language: the same words in the mail and in the console."""
+
+from datetime import datetime
+from typing import Any
+
+from django.utils import dateformat, timezone, translation
+from django.utils.translation import gettext as _
+
+from accounts.models import Notice
+
+
+def text_of(notice: Notice) -> tuple[str, str]:
+    """Subject and body."""
+    if notice.kind == Notice.Type.PACK_EXHAUSTED:
+        return _pack_exhausted(notice.data)
+    words = {
+        "balance": notice.data["balance"],
+        "suspends": _moment(notice.data["suspends_at"]),
+        "reclaims": _moment(notice.data["reclaims_at"]),
+    }
+    if notice.kind == Notice.Type.ARREARS:
+        return _("The account is in arrears"), (
+            _(
+                "The balance is %(balance)s CNY. The service goes on until %(suspends)s; if the balance is still "
+                "below 0 then, it is suspended. A top-up to 0 or more ends the arrears at once."
+            )
+            % words
+        )
+    if notice.kind == Notice.Type.SUSPENDED:
+        return _("The service is suspended"), (
+            _(
+                "The balance has been below 0 for 24 hours: the service is suspended since %(suspends)s. A top-up to "
+                "0 or more resumes it at once. If it stays below 0, resources are released on %(reclaims)s."
+            )
+            % words
+        )
+    if notice.kind == Notice.Type.RECLAIMED:
+        return _("The account's resources are released"), (
+            _(
+                "The balance has been below 0 for 8 days: resources are released since %(reclaims)s. Packs, ledger "
+                "and bills are kept; clearing the debt reactivates the account."
+            )
+            % words
+        )
+    return _("The service is resumed"), _("The balance is %(balance)s CNY; the service is resumed.") % words
+
+
+def _pack_exhausted(data: dict[str, Any]) -> tuple[str, str]:
+    english = (translation.get_language() or "").startswith("en")
+    words = {"name": data["name_en" if english else "name_zh"], "day": data["day"], "bought": data["purchased_day"]}
+    return (
+        _("%(name)s: a pack is used up") % words,
+        _(
+            "The usage of %(day)s drew the last units of the pack bought on %(bought)s. What follows is drawn from "
+            "the next pack of this type, or charged pay-as-you-go when there is none."
+        )
+        % words,
+    )
+
+
+def _moment(text: str) -> str:
+    """A stored moment in Asia/Shanghai, to the minute."""
+    return dateformat.format(timezone.localtime(datetime.fromisoformat(text)), "Y-m-d H:i")

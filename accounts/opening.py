@@ -1,0 +1,29 @@
+"""Opening an account, with or without a login."""
+
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+
+from accounts.models import Account, User
+
+
+class EmailTaken(Exception):
+    """A login with that e-mail address exists."""
+
+
+def open_account(
+    *, name: str, now: datetime, email: str | None = None, password: str | None = None, language: str = "zh-hans"
+) -> Account:
+    """Open an account at `now`; with `email` it has a login, which without a password is entered by a reset mail.
+
+    Raises EmailTaken, with nothing opened.
+    """
+    with transaction.atomic():
+        user = None
+        if email is not None:
+            try:
+                with transaction.atomic():
+                    user = User.objects.create_user(email, password)
+            except IntegrityError as error:
+                raise EmailTaken(f"there is a login {email} already") from error
+        return Account.objects.create(name=name, opened_at=now, user=user, language=language)

@@ -1,0 +1,64 @@
+"""The API's lists: cursor pagination, and ranges of billing days."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+from django.http import Http404
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from iss_billing.days import parse_day
+from iss_billing.problems import invalid
+
+M = TypeVar("M", bound=Model)
+
+
+class Pages(CursorPagination):
+    """`{"next", "previous", "results"}`; `?page_size=` 100 by default, 1000 at most."""
+
+    page_size = 100
+    max_page_size = 1000
+    page_size_query_param = "page_size"
+
+    def __init__(self, *ordering: str) -> None:
+        self.ordering = ordering
+
+
+def paged(
+    request: Request,
+    rows: QuerySet[M],
+    ordering: tuple[str, ...],
+    show: Callable[[list[M]], list[dict[str, Any]]],
+) -> Response:
+    """One page of `rows`; `show` turns the page's rows into their shapes, all at once."""
+    size = request.query_params.get("page_size")
+    if size is not None and not (size.isascii() and size.isdigit() and 1 <= int(size[:9]) <= Pages.max_page_size):
+        raise invalid({"page_size": ["a whole number from 1 to 1000"]})
+    pages = Pages(*ordering)
+    page = pages.paginate_queryset(rows, request)
+    return Response({"next": pages.get_next_link(), "previous": pages.get_previous_link(), "results": show(page or [])})
+
+
+def day_range(request: Request) -> tuple[date | None, date | None]:
+    """`?from=` and `?to=`, both billing days, both inclusive, both optional."""
+    found: list[date | None] = []
+    for name in ("from", "to"):
+        text = request.query_params.get(name)
+        try:
+            found.append(parse_day(text) if text is not None else None)
+        except ValueError as error:
+            raise invalid({name: [str(error)]}) from error
+    return found[0], found[1]
+
+
+def find(rows: QuerySet[M], pk: str) -> M:
+    """The row of an id as a client sends it; 404 where the caller's rows have none."""
+    if not (pk.isascii() and pk.isdigit() and len(pk) < 19):
+        raise Http404
+    row = rows.filter(pk=int(pk)).first()
+    if row is None:
+        raise Http404
+    return row

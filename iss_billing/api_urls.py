@@ -1,0 +1,26 @@
+"""Addresses below /api/v1/."""
+
+from django.urls import path, re_path
+
+from accounts import api as accounts
+from iss_billing.problems import not_found
+from packs import api as packs
+from settlement import api as settlement
+
+urlpatterns = [
+    path("catalogue/", packs.CatalogueView.as_view(), name="api-catalogue"),
+    path("account/", accounts.AccountView.as_view(), name="api-account"),
+    path("account/billing-mode/", accounts.BillingModeView.as_view(), name="api-billing-mode"),
+    path("orders/", packs.OrdersView.as_view(), name="api-orders"),
+    path("orders/<str:pk>/", packs.OrderView.as_view(), name="api-order"),
+    path("packs/", packs.PacksView.as_view(), name="api-packs"),
+    path("packs/<str:pk>/", packs.PackView.as_view(), name="api-pack"),
+    path("packs/<str:pk>/refund/", packs.PackRefundView.as_view(), name="api-pack-refund"),
+    path("packs/<str:pk>/drawdowns/", settlement.PackDrawdownsView.as_view(), name="api-pack-drawdowns"),
+    path("bills/", settlement.BillsView.as_view(), name="api-bills"),
+    path("bills/<str:pk>/", settlement.BillView.as_view(), name="api-bill"),
+    path("ledger/", accounts.LedgerView.as_view(), name="api-ledger"),
+    path("estimate/", settlement.EstimateView.as_view(), name="api-estimate"),
+    path("usage/", settlement.UsageView.as_view(), name="api-usage"),
+    re_path("", not_found),
+]

@@ -1,0 +1,113 @@
+"""Errors of the API as RFC 9457 problem details with stable codes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+MEDIA_TYPE = "application/problem+json"
+
+TITLES = {
+    "invalid": "The request is not valid",
+    "not_authenticated": "A valid key is needed",
+    "wrong_role": "This key may not do that",
+    "not_found": "There is no such thing",
+    "method_not_allowed": "This address does not take that method",
+    "not_acceptable": "No answer in the media type asked for",
+    "unsupported_media_type": "This media type is not read",
+    "too_large": "Too much at once",
+    "too_many_requests": "Too many requests",
+    "csrf_failed": "The CSRF token is missing or wrong",
+    "idempotency_key_required": "The Idempotency-Key header is missing",
+    "idempotency_key_reused": "The Idempotency-Key was used for something else",
+    "unknown_sku": "A SKU is not on sale",
+    "account_in_arrears": "The account is in arrears",
+    "price_changed": "A price has changed",
+    "insufficient_balance": "The balance is too low",
+    "already_refunded": "The pack was refunded before",
+    "pack_used": "The pack has been used",
+    "refund_window_over": "The time to refund is over",
+}
+
+
+class Problem(exceptions.APIException):
+    """Raise to answer with a problem; `extra` members go beside the standard ones."""
+
+    def __init__(self, status: int, code: str, detail: str, **extra: Any) -> None:
+        super().__init__(detail=detail, code=code)
+        self.status_code = status
+        self.code = code
+        self.extra = extra
+
+
+def invalid(errors: Mapping[str, list[str]], detail: str = "") -> Problem:
+    """A 400 `invalid` with messages per field."""
+    return Problem(400, "invalid", detail or _first(errors), errors=dict(errors))
+
+
+def _first(errors: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{name}: {messages[0]}" for name, messages in errors.items() if messages)
+
+
+def body(status: int, code: str, detail: str, **extra: Any) -> dict[str, Any]:
+    """The members of a problem."""
+    title = TITLES.get(code, code)
+    return {"type": f"urn:iss-billing:problem:{code}", "title": title, "status": status, "detail": detail, "code": code} | extra
+
+
+_CODES: tuple[tuple[type[Exception], str], ...] = (
+    (exceptions.AuthenticationFailed, "not_authenticated"),
+    (exceptions.NotAuthenticated, "not_authenticated"),
+    (exceptions.PermissionDenied, "wrong_role"),
+    (PermissionDenied, "wrong_role"),
+    (exceptions.NotFound, "not_found"),
+    (Http404, "not_found"),
+    (exceptions.MethodNotAllowed, "method_not_allowed"),
+    (exceptions.NotAcceptable, "not_acceptable"),
+    (exceptions.UnsupportedMediaType, "unsupported_media_type"),
+    (exceptions.Throttled, "too_many_requests"),
+    (exceptions.ParseError, "invalid"),
+)
+
+
+def handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler: every error of the API becomes a problem; faults of ours stay exceptions."""
+    extra: dict[str, Any] = {}
+    if isinstance(exc, RequestDataTooBig):
+        exc = Problem(413, "too_large", "the body is too large")
+    if isinstance(exc, exceptions.ValidationError):
+        detail = exc.detail
+        errors = detail if isinstance(detail, dict) else {"non_field_errors": detail}
+        exc = invalid({name: [str(message) for message in _flat(messages)] for name, messages in errors.items()})
+    response = exception_handler(exc, context)
+    if response is None:
+        return None
+    if isinstance(exc, Problem):
+        code, extra = exc.code, exc.extra
+    else:
+        code = next((code for kind, code in _CODES if isinstance(exc, kind)), "invalid")
+        if code == "wrong_role" and str(exc).startswith("CSRF"):
+            code = "csrf_failed"
+        if code == "invalid":
+            extra = {"errors": {}}
+    detail = str(exc.detail) if isinstance(exc, exceptions.APIException) else TITLES[code]
+    response.data = body(response.status_code, code, detail, **extra)
+    response.content_type = MEDIA_TYPE
+    return response
+
+
+def _flat(messages: Any) -> list[Any]:
+    if isinstance(messages, dict):
+        return [f"{name}: {message}" for name, inner in messages.items() for message in _flat(inner)]
+    if isinstance(messages, list):
+        return [message for inner in messages for message in _flat(inner)]
+    return [messages]
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+    """A problem for addresses below the API that do not exist."""
+    return JsonResponse(body(404, "not_found", "there is nothing at this address"), status=404, content_type=MEDIA_TYPE)

@@ -1,0 +1,171 @@
+"""What was used and what it cost: usage events, settlement runs, bills, their lines and drawdowns."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import MODES, Account
+from iss_billing.fields import WideIntegerField
+from packs.models import Item, Pack
+
+
+class UsageEvent(models.Model):
+    """One reported use, partitioned by billing day; (day, source, event id) is its identity (rules 1.1, 5.6)."""
+
+    pk = models.CompositePrimaryKey("day", "source", "event_id")
+    day = models.DateField()
+    source = models.CharField(max_length=255)
+    event_id = models.CharField(max_length=255)
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False, related_name="+")
+    item = models.ForeignKey(Item, models.PROTECT, db_index=False, related_name="+")
+    region = models.CharField(max_length=40)
+    resource = models.CharField(max_length=255)
+    quantity = models.BigIntegerField()
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index("account", "item", name="usage_event_of_account")]
+
+
+class UsageBatch(models.Model):
+    """The account-days for which one ingest transaction stored events, as two arrays of one length.
+
+    It becomes visible together with its events, however long the transaction stayed open, so nothing that a run
+    did not see is ever taken for billed. `collect` turns batches into `PendingDay` rows.
+    """
+
+    received_at = models.DateTimeField()
+    account_ids = ArrayField(models.BigIntegerField())
+    days = ArrayField(models.DateField())
+
+
+class PendingDay(models.Model):
+    """An account-day with usage not yet billed; several rows may name the same one.
+
+    Settlement deletes the rows it sees before it reads the events, so a row that arrives meanwhile survives.
+    """
+
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False, related_name="+")
+    day = models.DateField()
+
+    class Meta:
+        indexes = [
+            models.Index("account", "day", name="pending_day_of_account"),
+            models.Index("day", "account", name="pending_day_by_day"),
+        ]
+
+
+class UsageRefusal(models.Model):
+    """How many events of a source were refused on a day of receipt, by code; no more is kept of them (rules 5.6)."""
+
+    day = models.DateField()
+    source = models.CharField(max_length=255)
+    code = models.CharField(max_length=30)
+    events = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["day", "source", "code"], name="usage_refusal_once")]
+
+
+class SettlementRun(models.Model):
+    """One run of settlement: which days it was to settle, what it did, and what failed."""
+
+    now = models.DateTimeField(_("clock"))
+    """The clock of the run: what it posts carries this time."""
+    through_day = models.DateField(_("through day"))
+    started_at = models.DateTimeField(_("started"))
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    days = ArrayField(models.DateField(), default=list, verbose_name=_("days"))
+    accounts = models.PositiveIntegerField(_("accounts"), default=0)
+    bills = models.PositiveIntegerField(_("bills"), default=0)
+    due = WideIntegerField(_("due (fen)"), default=0)
+    drawn = models.JSONField(_("drawn"), default=dict)
+    seconds = models.DecimalField(_("seconds"), max_digits=10, decimal_places=3, null=True)
+
+    class Meta:
+        verbose_name = _("settlement run")
+        verbose_name_plural = _("settlement runs")
+
+
+class SettlementFailure(models.Model):
+    """An account-day that a run could not settle, with the error; the next run tries it again."""
+
+    run = models.ForeignKey(SettlementRun, models.PROTECT, related_name="failures")
+    account = models.ForeignKey(Account, models.PROTECT, related_name="+")
+    day = models.DateField(_("day"))
+    error = models.TextField(_("error"))
+
+
+class Bill(models.Model):
+    """What one account owes for one day's usage, or for late usage of that day (`sequence` above 1)."""
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="bills", db_index=False)
+    day = models.DateField(_("day"))
+    sequence = models.PositiveSmallIntegerField(_("sequence"))
+    billing_mode = models.CharField(_("billing mode"), max_length=10, choices=MODES)
+    rated_total = WideIntegerField(_("lines total (micro-yuan)"))
+    carry_in = models.BigIntegerField(_("carry in (micro-yuan)"))
+    amount_due = WideIntegerField(_("amount due (fen)"))
+    carry_out = models.BigIntegerField(_("carry out (micro-yuan)"))
+    balance_after = WideIntegerField(_("balance after (fen)"))
+    settled_at = models.DateTimeField(_("settled"))
+
+    class Meta:
+        verbose_name = _("bill")
+        verbose_name_plural = _("bills")
+        constraints = [
+            models.UniqueConstraint(fields=["account", "day", "sequence"], name="bill_sequence_of_day"),
+            models.CheckConstraint(name="bill_due_not_negative", condition=Q(amount_due__gte=0)),
+            models.CheckConstraint(
+                name="bill_due_and_carry_add_up",
+                condition=Q(rated_total=F("amount_due") * 10000 + F("carry_out") - F("carry_in")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} / {self.sequence}"
+
+
+class BillLine(models.Model):
+    """One item and region of a bill: quantity = drawn + charged, amount = charged × price ÷ per (rules 1.4)."""
+
+    bill = models.ForeignKey(Bill, models.PROTECT, related_name="lines", db_index=False)
+    position = models.PositiveSmallIntegerField()
+    item = models.ForeignKey(Item, models.PROTECT, related_name="+", db_index=False)
+    region = models.CharField(max_length=40)
+    quantity = WideIntegerField()
+    drawn = WideIntegerField()
+    charged = WideIntegerField()
+    price = models.BigIntegerField()
+    per = models.BigIntegerField()
+    amount = WideIntegerField()
+
+    class Meta:
+        ordering = ["bill", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["bill", "item", "region"], name="bill_line_once"),
+            models.CheckConstraint(
+                name="bill_line_drawn_or_charged",
+                condition=Q(quantity=F("drawn") + F("charged"), quantity__gt=0, drawn__gte=0, charged__gte=0),
+            ),
+        ]
+
+
+class Drawdown(models.Model):
+    """Units that one bill line drew from one pack, and the revenue recognised by it (rules 5.2, 7.2)."""
+
+    line = models.ForeignKey(BillLine, models.PROTECT, related_name="drawdowns")
+    pack = models.ForeignKey(Pack, models.PROTECT, related_name="drawdowns")
+    quantity = models.BigIntegerField()
+    remaining_after = models.BigIntegerField()
+    recognised = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(
+                name="drawdown_positive", condition=Q(quantity__gt=0, remaining_after__gte=0, recognised__gte=0)
+            )
+        ]
