@@ -1,17 +1,19 @@
 """Who asks the API: a bearer key of an account or of the platform, or a browser session of a customer."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts.keys import find_key
 from accounts.models import Account, ApiKey
 from iss_billing.problems import Problem
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # imports this module, by way of the settings
 
 
 class KeyHolder:
@@ -57,7 +59,7 @@ def _account(request: Request) -> Account | None:
 class IsCustomer(BasePermission):
     """A customer's key, or the session of a login that owns an account."""
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         """True, False without any key (401); raises a 403 `wrong_role` for other roles."""
         if not request.user or not request.user.is_authenticated:
             return False
@@ -69,7 +71,7 @@ class IsCustomer(BasePermission):
 class IsPlatform(BasePermission):
     """A key of the platform."""
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         """True, False without any key (401); raises a 403 `wrong_role` for other roles."""
         if not request.user or not request.user.is_authenticated:
             return False

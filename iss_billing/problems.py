@@ -7,7 +7,6 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
-from rest_framework.views import exception_handler
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -76,6 +75,8 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 
 def handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: every error of the API becomes a problem; faults of ours stay exceptions."""
+    from rest_framework.views import exception_handler  # imports the authentication classes, which import this module
+
     extra: dict[str, Any] = {}
     if isinstance(exc, RequestDataTooBig):
         exc = Problem(413, "too_large", "the body is too large")

@@ -4,6 +4,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from django.db import connection, transaction
+from django.utils.translation import gettext as _
 
 from accounts.models import User
 from iss_billing.days import day_of
@@ -54,10 +55,16 @@ def _serialise(number: int) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(7205, %s)", [number])
 
 
+def check_pack_price(price: int, reason: str) -> None:
+    """Raise PriceRefused, saying why, where a pack cannot be sold at `price` fen."""
+    if not 0 < price <= HIGHEST * 100:
+        raise PriceRefused(_("A pack price is above 0.00 and at most %(most)s CNY.") % {"most": f"{HIGHEST:,}"})
+    _check_reason(reason)
+
+
 def set_pack_price(*, sku: Sku, price: int, reason: str, now: datetime, made_by: User | None = None) -> SkuPrice:
     """From `now` on sell a SKU at `price` fen; orders and packs keep theirs. Raises PriceRefused."""
-    if not 0 < price <= HIGHEST * 100:
-        raise PriceRefused(f"{sku.code}: a pack price is above 0.00 and at most {HIGHEST} CNY")
+    check_pack_price(price, reason)
     with transaction.atomic():
         _serialise(sku.pk)
         return SkuPrice.objects.create(
@@ -66,8 +73,29 @@ def set_pack_price(*, sku: Sku, price: int, reason: str, now: datetime, made_by:
             effective_at=now,
             from_price=sku_prices(now).get(sku.pk),
             made_by=made_by,
-            reason=_reason(reason),
+            reason=reason.strip(),
         )
+
+
+def check_tariff(
+    region: str, price: int, per: int, effective_day: date, reason: str, now: datetime
+) -> None:
+    """Raise PriceRefused, saying why, where the tariff cannot be changed so."""
+    if effective_day <= day_of(now):
+        words = {"day": effective_day, "today": day_of(now)}
+        raise PriceRefused(_("A tariff changes at a coming 00:00: %(day)s is not after %(today)s.") % words)
+    if not 0 <= price <= HIGHEST * MICRO_PER_YUAN:
+        raise PriceRefused(_("A tariff price is from 0 to %(most)s CNY.") % {"most": f"{HIGHEST:,}"})
+    if not 0 < per <= HIGHEST_PER:
+        raise PriceRefused(_("A tariff price is for 1 to %(most)s base units.") % {"most": f"{HIGHEST_PER:,}"})
+    if not region or len(region) > 40 or not region.isascii() or not region.isprintable():
+        raise PriceRefused(_("A region is a code of 1 to 40 ASCII characters, such as cn-mainland."))
+    _check_reason(reason)
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip() or len(reason) > 500:
+        raise PriceRefused(_("A price change needs a reason of 1 to 500 characters."))
 
 
 def set_tariff(
@@ -85,14 +113,7 @@ def set_tariff(
 
     A later change for the same item, region and day replaces the earlier, which stays. Raises PriceRefused.
     """
-    if effective_day <= day_of(now):
-        raise PriceRefused(f"a tariff changes at a coming 00:00: {effective_day} is not after {day_of(now)}")
-    if not 0 <= price <= HIGHEST * MICRO_PER_YUAN:
-        raise PriceRefused(f"{item.code}: a tariff price is between 0 and {HIGHEST} CNY")
-    if not 0 < per <= HIGHEST_PER:
-        raise PriceRefused(f"{item.code}: a price is for 1 to {HIGHEST_PER} base units")
-    if not region or len(region) > 40 or not region.isascii() or not region.isprintable():
-        raise PriceRefused("a region is 1 to 40 ASCII characters, such as cn-mainland")
+    check_tariff(region, price, per, effective_day, reason, now)
     with transaction.atomic():
         _serialise(-item.pk)
         before = tariff_on(effective_day).get((item.pk, region))
@@ -106,11 +127,5 @@ def set_tariff(
             from_per=before and before.per,
             made_at=now,
             made_by=made_by,
-            reason=_reason(reason),
+            reason=reason.strip(),
         )
-
-
-def _reason(reason: str) -> str:
-    if not reason.strip() or len(reason) > 500:
-        raise PriceRefused("a price change needs a reason of 1 to 500 characters")
-    return reason.strip()

@@ -1,0 +1,65 @@
+"""What the admin's pages share: records that are looked at and never edited by hand, and money in forms."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+from djmoney.forms import MoneyField
+from djmoney.money import Money
+
+from iss_billing.fields import CURRENCY
+from iss_billing.money import parse_decimal
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+else:
+    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
+
+
+class LookOnly(ModelAdmin):
+    """Staff may look at these rows; what changes them are the writers."""
+
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Never by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """Never by hand."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """Never by hand."""
+        return False
+
+
+class LookOnlyInline(TabularInline):
+    """Rows below another, to look at."""
+
+    extra = 0
+    can_delete = False
+    show_change_link = False
+
+    def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """Never by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        """Never by hand."""
+        return False
+
+
+def money_field(places: int, **options: Any) -> MoneyField:
+    """A form field for an amount of CNY with so many decimals; its value is `Money`."""
+    return MoneyField(
+        max_digits=20, decimal_places=places, default_currency=CURRENCY, currency_choices=[(CURRENCY, CURRENCY)], **options
+    )
+
+
+def integer_of(money: Money, places: int) -> int:
+    """`Money` of a form as an integer of 10^-places, with its sign."""
+    sign = -1 if money.amount < 0 else 1
+    return sign * parse_decimal(f"{abs(money.amount):f}", places)

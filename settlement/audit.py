@@ -1,0 +1,236 @@
+"""Proving the books in SQL from the raw rows (rules 7.3); shares no code with what it audits.
+
+Each check lists what it looked at with what it `expected` and what it `found`; a row where they differ is broken.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from django.db import connection, transaction
+
+FIRST_ROWS = 10
+
+
+class Check(NamedTuple):
+    """The outcome of one check; `broken` holds the first rows that break it, `breaks` their number."""
+
+    name: str
+    rows_checked: int
+    breaks: int
+    broken: list[dict[str, Any]]
+
+
+class Audit(NamedTuple):
+    """All checks, and how many account-days have usage that arrived since the last run began to read them."""
+
+    checks: list[Check]
+    waiting: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything holds."""
+        return not any(check.breaks for check in self.checks)
+
+
+MOVES = """
+    SELECT id, account_id, kind, reference, time, amount, balance_after,
+           CASE WHEN credit = 'balance' THEN amount WHEN debit = 'balance' THEN -amount ELSE 0 END AS effect
+    FROM accounts_transfer
+"""
+
+RATED = """
+    WITH waiting AS (
+        SELECT account_id, day FROM settlement_pendingday
+        UNION SELECT unnest(account_ids), unnest(days) FROM settlement_usagebatch
+    ), report AS (
+        SELECT e.day, e.account_id, e.item_id, e.region, i.aggregation, e.resource,
+               div(extract(epoch FROM e.occurred_at)::numeric, 300) AS slot, e.source, max(e.quantity) AS top,
+               sum(e.quantity) AS whole
+        FROM settlement_usageevent AS e JOIN packs_item AS i ON i.id = e.item_id
+        GROUP BY e.day, e.account_id, e.item_id, e.region, i.aggregation, e.resource, slot, e.source
+    ), slot AS (
+        SELECT day, account_id, item_id, region, aggregation, slot, sum(top) AS top, sum(whole) AS whole
+        FROM report GROUP BY day, account_id, item_id, region, aggregation, slot
+    ), seen AS (
+        SELECT day, account_id, item_id, region, count(DISTINCT resource) AS resources
+        FROM report WHERE aggregation = 'distinct' AND top > 0 GROUP BY day, account_id, item_id, region
+    ), rated AS (
+        SELECT day, account_id, item_id, region, CASE aggregation
+            WHEN 'sum' THEN sum(whole) WHEN 'peak' THEN max(top)
+            WHEN 'mean' THEN floor(sum(top) / 288 + 0.5) ELSE max(coalesce(resources, 0)) END AS quantity
+        FROM slot LEFT JOIN seen USING (day, account_id, item_id, region)
+        GROUP BY day, account_id, item_id, region, aggregation
+    ), billed AS (
+        SELECT b.day, b.account_id, l.item_id, l.region, sum(l.quantity) AS quantity
+        FROM settlement_billline AS l JOIN settlement_bill AS b ON b.id = l.bill_id
+        GROUP BY b.day, b.account_id, l.item_id, l.region
+    ), both_sides AS (
+        SELECT day, account_id, item_id, region, coalesce(rated.quantity, 0) AS rated,
+               coalesce(billed.quantity, 0) AS billed
+        FROM rated FULL JOIN billed USING (day, account_id, item_id, region)
+    ), judged AS (
+        SELECT s.*, i.requires_billing_mode IS NULL OR i.requires_billing_mode = coalesce((
+                   SELECT mode FROM accounts_modechange AS m
+                   WHERE m.account_id = s.account_id AND m.effective_day <= s.day
+                   ORDER BY m.effective_day DESC, m.id DESC LIMIT 1), 'bandwidth') AS billable,
+               w.account_id IS NOT NULL AS waits
+        FROM both_sides AS s JOIN packs_item AS i ON i.id = s.item_id
+        LEFT JOIN waiting AS w ON w.account_id = s.account_id AND w.day = s.day
+    )
+"""
+
+CHECKS: dict[str, str] = {
+    "balance_is_sum_of_transfers": f"""
+        SELECT a.id AS account, coalesce(sum(m.effect), 0) AS expected, a.balance AS found
+        FROM accounts_account AS a LEFT JOIN ({MOVES}) AS m ON m.account_id = a.id GROUP BY a.id""",
+    "balance_after_each_transfer": f"""
+        SELECT id AS transfer, account_id AS account, found, expected FROM (
+            SELECT id, account_id, balance_after AS found,
+                   sum(effect) OVER (PARTITION BY account_id ORDER BY id) AS expected
+            FROM ({MOVES}) AS m WHERE effect <> 0) AS chain""",
+    "transfer_books_fit_its_kind": """
+        SELECT id AS transfer, 'two books that ' || kind || ' moves between' AS expected,
+               CASE WHEN debit <> credit AND (kind, debit, credit) IN (
+                   ('top_up', 'cash', 'balance'), ('purchase', 'balance', 'deferred'),
+                   ('usage', 'balance', 'usage_revenue'), ('refund', 'deferred', 'balance'),
+                   ('adjustment', 'usage_revenue', 'balance'), ('adjustment', 'balance', 'usage_revenue'),
+                   ('withdrawal', 'balance', 'cash'), ('recognition', 'deferred', 'pack_revenue')) AND amount > 0
+               THEN 'two books that ' || kind || ' moves between'
+               ELSE debit || ' to ' || credit || ', ' || amount END AS found
+        FROM accounts_transfer""",
+    "pack_total_is_remaining_drawn_refunded": """
+        SELECT p.id AS pack, p.total AS expected, p.remaining + p.refunded_quantity + coalesce(sum(d.quantity), 0) AS found
+        FROM packs_pack AS p LEFT JOIN settlement_drawdown AS d ON d.pack_id = p.id GROUP BY p.id""",
+    "pack_remaining_after_each_drawdown": """
+        SELECT d.id AS drawdown, d.remaining_after AS found,
+               p.total - sum(d.quantity) OVER (PARTITION BY d.pack_id ORDER BY d.id) AS expected
+        FROM settlement_drawdown AS d JOIN packs_pack AS p ON p.id = d.pack_id""",
+    "pack_recognised_is_price_by_drawn": """
+        SELECT p.id AS pack, p.recognised AS found,
+               CASE WHEN p.refunded_at IS NULL THEN floor(p.price::numeric * coalesce(sum(d.quantity), 0) / p.total + 0.5)
+                    ELSE p.price - p.refunded END AS expected
+        FROM packs_pack AS p LEFT JOIN settlement_drawdown AS d ON d.pack_id = p.id GROUP BY p.id""",
+    "drawdowns_recognise_what_the_pack_did": """
+        SELECT p.id AS pack, p.recognised AS expected, coalesce(sum(d.recognised), 0) + coalesce((
+                   SELECT sum(t.amount) FROM accounts_transfer AS t
+                   WHERE t.kind = 'recognition' AND t.reference = 'pack:' || p.id), 0) AS found
+        FROM packs_pack AS p LEFT JOIN settlement_drawdown AS d ON d.pack_id = p.id GROUP BY p.id""",
+    "line_quantity_is_drawn_and_charged": """
+        SELECT id AS line, quantity AS expected, drawn + charged AS found FROM settlement_billline""",
+    "line_drawn_is_its_drawdowns": """
+        SELECT l.id AS line, l.drawn AS found, coalesce(sum(d.quantity), 0) AS expected
+        FROM settlement_billline AS l LEFT JOIN settlement_drawdown AS d ON d.line_id = l.id GROUP BY l.id""",
+    "line_amount_is_charged_at_tariff": """
+        SELECT l.id AS line, l.amount AS found, floor(l.charged * t.price / t.per + 0.5) AS expected
+        FROM settlement_billline AS l JOIN settlement_bill AS b ON b.id = l.bill_id
+        LEFT JOIN LATERAL (
+            SELECT price, per FROM packs_tariffprice AS t
+            WHERE t.item_id = l.item_id AND t.region = l.region AND t.effective_day <= b.day
+            ORDER BY t.effective_day DESC, t.id DESC LIMIT 1) AS t ON true""",
+    "bill_total_is_its_lines": """
+        SELECT b.id AS bill, b.rated_total AS found, coalesce(sum(l.amount), 0) AS expected
+        FROM settlement_bill AS b LEFT JOIN settlement_billline AS l ON l.bill_id = b.id GROUP BY b.id""",
+    "bill_due_is_total_and_carry_in_whole_fen": """
+        SELECT id AS bill, amount_due || ' carry ' || carry_out AS found,
+               greatest(floor((rated_total + carry_in) / 10000 + 0.5), 0) || ' carry ' ||
+               rated_total + carry_in - 10000 * greatest(floor((rated_total + carry_in) / 10000 + 0.5), 0) AS expected
+        FROM settlement_bill""",
+    "carry_goes_from_bill_to_bill": """
+        SELECT id AS bill, carry_in AS found,
+               coalesce(lag(carry_out) OVER (PARTITION BY account_id ORDER BY id), 0) AS expected
+        FROM settlement_bill""",
+    "due_and_carry_are_all_lines": """
+        SELECT a.id AS account, coalesce(d.due, 0) * 10000 + a.carry AS found, coalesce(t.total, 0) AS expected
+        FROM accounts_account AS a
+        LEFT JOIN (SELECT account_id, sum(amount_due) AS due FROM settlement_bill GROUP BY 1) AS d ON d.account_id = a.id
+        LEFT JOIN (SELECT b.account_id, sum(l.amount) AS total FROM settlement_billline AS l
+                   JOIN settlement_bill AS b ON b.id = l.bill_id GROUP BY 1) AS t ON t.account_id = a.id""",
+    "billed_is_never_above_used": RATED
+    + """
+        SELECT account_id AS account, day, item_id AS item, region, billed AS found, least(rated, billed) AS expected
+        FROM judged""",
+    "billed_is_used_unless_it_waits": RATED
+    + """
+        SELECT account_id AS account, day, item_id AS item, region, billed AS found,
+               CASE WHEN NOT billable THEN 0 ELSE rated END AS expected
+        FROM judged WHERE NOT waits OR NOT billable""",
+    "every_bill_and_order_moved_its_money": """
+        SELECT coalesce(c.reference, t.reference) AS cause, coalesce(c.kind, t.kind) AS kind,
+               coalesce(c.account_id || ': ' || c.amount, 'nothing') AS expected,
+               coalesce(t.account_id || ': ' || t.amount, 'nothing') AS found
+        FROM (SELECT account_id, 'usage' AS kind, 'bill:' || id AS reference, amount_due AS amount
+              FROM settlement_bill WHERE amount_due > 0
+              UNION ALL SELECT account_id, 'purchase', 'order:' || id, total FROM packs_order
+              UNION ALL SELECT account_id, 'refund', 'pack:' || id, refunded FROM packs_pack WHERE refunded > 0
+              UNION ALL SELECT b.account_id, 'recognition', 'bill:' || b.id, sum(d.recognised)
+              FROM settlement_drawdown AS d JOIN settlement_billline AS l ON l.id = d.line_id
+              JOIN settlement_bill AS b ON b.id = l.bill_id GROUP BY b.id HAVING sum(d.recognised) > 0) AS c
+        FULL JOIN (SELECT * FROM accounts_transfer
+                   WHERE kind IN ('usage', 'purchase', 'refund')
+                      OR kind = 'recognition' AND reference LIKE 'bill:%%') AS t
+        ON t.kind = c.kind AND t.reference = c.reference""",
+    "order_total_is_its_packs": """
+        SELECT o.id AS "order", o.total AS expected, coalesce(sum(p.price), 0) AS found
+        FROM packs_order AS o LEFT JOIN packs_orderline AS l ON l.order_id = o.id
+        LEFT JOIN packs_pack AS p ON p.order_line_id = l.id GROUP BY o.id""",
+    "deferred_is_paid_less_recognised_less_refunded": """
+        SELECT a.id AS account, coalesce(b.deferred, 0) AS found, coalesce(p.deferred, 0) AS expected
+        FROM accounts_account AS a
+        LEFT JOIN (SELECT account_id, sum(CASE WHEN credit = 'deferred' THEN amount ELSE -amount END) AS deferred
+                   FROM accounts_transfer WHERE 'deferred' IN (credit, debit) GROUP BY 1) AS b ON b.account_id = a.id
+        LEFT JOIN (SELECT account_id, sum(price - recognised - refunded) AS deferred FROM packs_pack GROUP BY 1) AS p
+               ON p.account_id = a.id""",
+    "usage_revenue_is_bills_and_adjustments": """
+        SELECT a.id AS account, coalesce(r.revenue, 0) AS found, coalesce(b.due, 0) - coalesce(j.adjusted, 0) AS expected
+        FROM accounts_account AS a
+        LEFT JOIN (SELECT account_id, sum(CASE WHEN credit = 'usage_revenue' THEN amount ELSE -amount END) AS revenue
+                   FROM accounts_transfer WHERE 'usage_revenue' IN (credit, debit) GROUP BY 1) AS r ON r.account_id = a.id
+        LEFT JOIN (SELECT account_id, sum(amount_due) AS due FROM settlement_bill GROUP BY 1) AS b ON b.account_id = a.id
+        LEFT JOIN (SELECT account_id, sum(CASE WHEN credit = 'balance' THEN amount ELSE -amount END) AS adjusted
+                   FROM accounts_transfer WHERE kind = 'adjustment' GROUP BY 1) AS j ON j.account_id = a.id""",
+    "arrears_since_the_posting_below_zero": f"""
+        SELECT a.id AS account, a.arrears_since::text AS found, (
+            SELECT min(m.time)::text FROM ({MOVES}) AS m
+            WHERE m.account_id = a.id AND m.effect <> 0 AND m.id > coalesce((
+                SELECT max(good.id) FROM accounts_transfer AS good
+                WHERE good.account_id = a.id AND good.balance_after >= 0), 0)) AS expected
+        FROM accounts_account AS a""",
+}
+
+
+def audit() -> Audit:
+    """Check every equation on one snapshot of the database, changing nothing."""
+    with _snapshot():
+        return Audit([_run(name, sql) for name, sql in CHECKS.items()], _waiting())
+
+
+@contextmanager
+def _snapshot() -> Iterator[None]:
+    if connection.in_atomic_block:
+        yield  # a test's own transaction
+        return
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield
+
+
+def _run(name: str, sql: str) -> Check:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""SELECT count(*), count(*) FILTER (WHERE expected IS DISTINCT FROM found),
+                       (array_agg(to_jsonb(checked)) FILTER (WHERE expected IS DISTINCT FROM found))[1:%s]
+                FROM ({sql}) AS checked""",
+            [FIRST_ROWS],
+        )
+        checked, breaks, broken = cursor.fetchone()
+        return Check(name, checked, breaks, broken or [])
+
+
+def _waiting() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT count(*) FROM (SELECT account_id, day FROM settlement_pendingday
+               UNION SELECT unnest(account_ids), unnest(days) FROM settlement_usagebatch) AS waiting"""
+        )
+        return int(cursor.fetchone()[0])
