@@ -1,0 +1,106 @@
+"""What tests share: a small world of accounts, usage and nights, driven through the public writers."""
+
+import itertools
+import json
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any
+
+from accounts.ledger import record_top_up
+from accounts.models import Account
+from accounts.opening import open_account
+from iss_billing.days import parse_moment
+from iss_billing.money import parse_decimal
+from packs.models import Order, Pack
+from packs.orders import LineRequest, place_order
+from settlement.audit import audit
+from settlement.engine import RunResult, settle
+from settlement.events import decode_batch, judge_all
+from settlement.metering import Ingested, store
+from settlement.models import Bill
+
+_numbers = itertools.count(1)
+
+TB, GB, MBPS = 10**12, 10**9, 10**6
+
+
+def at(text: str) -> datetime:
+    """A moment; without an offset it is Asia/Shanghai."""
+    return parse_moment(text)
+
+
+def yuan(text: str) -> int:
+    """Fen of a decimal string, which may be negative."""
+    return -parse_decimal(text[1:], 2) if text.startswith("-") else parse_decimal(text, 2)
+
+
+def opened(name: str = "alice", on: str = "2026-03-01", balance: str | None = "100000") -> Account:
+    """An account opened at the beginning of a day, with money on it."""
+    account = open_account(name=name, now=at(f"{on}T00:00"))
+    if balance:
+        top_up(account, balance, f"{on}T00:00")
+    return account
+
+
+def top_up(account: Account, amount: str, when: str) -> None:
+    """Money received."""
+    reference = f"test-{next(_numbers)}"
+    record_top_up(account_id=account.pk, amount=yuan(amount), reference=reference, now=at(when))
+
+
+def buy(account: Account, sku: str, when: str, quantity: int = 1) -> list[Pack]:
+    """Packs of one SKU bought at a moment, in drawing order."""
+    order, _ = place_order(
+        account_id=account.pk, lines=[LineRequest(sku, quantity)], key=f"test-{next(_numbers)}", now=at(when)
+    )
+    return packs_of(order)
+
+
+def packs_of(order: Order) -> list[Pack]:
+    """An order's packs in drawing order."""
+    return list(Pack.objects.filter(order_line__order=order).select_related("pack_type", "sku").order_by("pk"))
+
+
+def event(
+    account: Account | str, item: str, quantity: Any, when: str, id: str | None = None, source: str = "/edge/1", **data: Any
+) -> dict[str, Any]:
+    """A usage event as a sender would write it; `quantity` None leaves it out."""
+    subject = account if isinstance(account, str) else str(account.pk)
+    moment = when if when.endswith("Z") or "+" in when[10:] or "-" in when[10:] else f"{when}+08:00"
+    body = {"item": item} | ({} if quantity is None else {"quantity": quantity}) | data
+    attributes = {"specversion": "1.0", "type": "iss.usage", "id": id or f"e{next(_numbers)}", "source": source}
+    return attributes | {"subject": subject, "time": moment, "data": body}
+
+
+def send(events: Iterable[dict[str, Any]], when: str) -> Ingested:
+    """Report a batch of usage."""
+    now = at(when)
+    return store(*judge_all(decode_batch(json.dumps(list(events)).encode()), now), now)
+
+
+def use(account: Account, item: str, quantity: Any, when: str, **more: Any) -> None:
+    """Report one use at the moment it occurs; it must be accepted."""
+    received = more.pop("received", when)
+    outcome = send([event(account, item, quantity, f"{when}:00" if len(when) == 16 else when, **more)], received)
+    assert outcome.accepted == 1, outcome
+
+
+def night(when: str) -> RunResult:
+    """Settle at a moment."""
+    return settle(now=at(when))
+
+
+def bills_of(account: Account) -> list[Bill]:
+    """An account's bills in the order of their settlement."""
+    return list(Bill.objects.filter(account=account).order_by("pk"))
+
+
+def bill_of(account: Account, day: str, sequence: int = 1) -> Bill:
+    """One bill."""
+    return Bill.objects.get(account=account, day=date.fromisoformat(day), sequence=sequence)
+
+
+def assert_books() -> None:
+    """Every equation of the books holds (rules 7.3)."""
+    broken = [check for check in audit().checks if check.breaks]
+    assert not broken, broken
