@@ -17,9 +17,7 @@ def make_key(*, account_id: int | None, name: str, now: datetime) -> tuple[ApiKe
     """A key of an account, or of the platform for None, and its plain text, which is kept nowhere."""
     prefix = f"{'ck' if account_id else 'pk'}_{secrets.token_hex(6)}"
     secret = secrets.token_urlsafe(32)
-    key = ApiKey.objects.create(
-        account_id=account_id, name=name, prefix=prefix, digest=_digest(secret), created_at=now
-    )
+    key = ApiKey.objects.create(account_id=account_id, name=name, prefix=prefix, digest=_digest(secret), created_at=now)
     return key, f"{prefix}.{secret}"
 
 

@@ -195,7 +195,11 @@ class Transfer(models.Model):
             models.CheckConstraint(
                 name="transfer_books_of_its_kind",
                 condition=Q(
-                    *(Q(kind=kind.value, debit=debit.value, credit=credit.value) for kind, ways in MOVES.items() for debit, credit in ways),
+                    *(
+                        Q(kind=kind.value, debit=debit.value, credit=credit.value)
+                        for kind, ways in MOVES.items()
+                        for debit, credit in ways
+                    ),
                     _connector=Q.OR,
                 ),
             ),

@@ -57,6 +57,4 @@ def switch_mode(*, account_id: int, mode: str, now: datetime) -> None:
         if mode != mode_on(account_id, today) and account.balance < 0:
             raise InArrears("an account in arrears cannot switch its billing mode")
         if mode != mode_on(account_id, next_day(today)):
-            ModeChange.objects.create(
-                account=account, effective_day=next_day(today), mode=mode, decided_at=now
-            )
+            ModeChange.objects.create(account=account, effective_day=next_day(today), mode=mode, decided_at=now)

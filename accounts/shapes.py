@@ -42,8 +42,7 @@ def account_shape(account: Account, now: datetime) -> dict[str, Any]:
         "suspends_at": moment(standing.suspends_at(account.arrears_since)),
         "reclaims_at": moment(standing.reclaims_at(account.arrears_since)),
         "billing_mode": mode_on(account.pk, today),
-        "pending_billing_mode": pending
-        and {"mode": pending.mode, "effective_day": pending.effective_day.isoformat()},
+        "pending_billing_mode": pending and {"mode": pending.mode, "effective_day": pending.effective_day.isoformat()},
     }
 
 

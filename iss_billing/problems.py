@@ -55,7 +55,13 @@ def _first(errors: Mapping[str, list[str]]) -> str:
 def body(status: int, code: str, detail: str, **extra: Any) -> dict[str, Any]:
     """The members of a problem."""
     title = TITLES.get(code, code)
-    return {"type": f"urn:iss-billing:problem:{code}", "title": title, "status": status, "detail": detail, "code": code} | extra
+    return {
+        "type": f"urn:iss-billing:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    } | extra
 
 
 _CODES: tuple[tuple[type[Exception], str], ...] = (

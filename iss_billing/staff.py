@@ -55,7 +55,11 @@ class LookOnlyInline(TabularInline):
 def money_field(places: int, **options: Any) -> MoneyField:
     """A form field for an amount of CNY with so many decimals; its value is `Money`."""
     return MoneyField(
-        max_digits=20, decimal_places=places, default_currency=CURRENCY, currency_choices=[(CURRENCY, CURRENCY)], **options
+        max_digits=20,
+        decimal_places=places,
+        default_currency=CURRENCY,
+        currency_choices=[(CURRENCY, CURRENCY)],
+        **options,
     )
 
 

@@ -134,7 +134,10 @@ class TariffForm(ItemModelForm):
     def clean(self) -> dict[str, Any]:
         """Refuse an impossible price, or one that would come too late, with the reason why."""
         data = super().clean() or {}
-        if all(data.get(name) for name in ("region", "per", "effective_day", "reason")) and data.get("new_price") is not None:
+        if (
+            all(data.get(name) for name in ("region", "per", "effective_day", "reason"))
+            and data.get("new_price") is not None
+        ):
             try:
                 data["micro"] = integer_of(data["new_price"], 6)
                 tariff.check_tariff(
@@ -184,7 +187,9 @@ class ItemAdmin(PricedAdmin):
             item=OuterRef("pk"), region="cn-mainland", effective_day__lte=day_of(timezone.now())
         ).order_by("-effective_day", "-id")
         rows: QuerySet[Item] = super().get_queryset(request)
-        return rows.annotate(in_force=Subquery(prices.values("price")[:1]), in_force_per=Subquery(prices.values("per")[:1]))
+        return rows.annotate(
+            in_force=Subquery(prices.values("price")[:1]), in_force_per=Subquery(prices.values("per")[:1])
+        )
 
     @admin.display(description=_("price in force"))
     def price_now(self, item: Any) -> str:

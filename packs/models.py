@@ -253,7 +253,9 @@ class Pack(models.Model):
         return PackStatus.ACTIVE
 
     @staticmethod
-    def with_status(packs: "models.QuerySet[Pack]", status: PackStatus, today: date, mode: str) -> "models.QuerySet[Pack]":
+    def with_status(
+        packs: "models.QuerySet[Pack]", status: PackStatus, today: date, mode: str
+    ) -> "models.QuerySet[Pack]":
         """Those of `packs` that have a status on a day in that day's mode: `status_on` as a condition."""
         expired = Q(valid_until__lt=today)
         frozen = Q(pack_type__requires_billing_mode__isnull=False) & ~Q(pack_type__requires_billing_mode=mode)

@@ -78,9 +78,7 @@ def _buy(account: Account, lines: Sequence[LineRequest], key: str, digest: str, 
         for place, line in enumerate(lines, start=1)
     )
     # the ids rise in this order, and with them the drawing order: order, line, unit (rules 4.3)
-    Pack.objects.bulk_create(
-        (_pack(account, row, now) for row in rows for _ in range(row.quantity)), batch_size=2000
-    )
+    Pack.objects.bulk_create((_pack(account, row, now) for row in rows for _ in range(row.quantity)), batch_size=2000)
     post(account, kind=Kind.PURCHASE, amount=total, reference=f"order:{order.pk}", now=now)
     return order
 

@@ -77,9 +77,7 @@ def set_pack_price(*, sku: Sku, price: int, reason: str, now: datetime, made_by:
         )
 
 
-def check_tariff(
-    region: str, price: int, per: int, effective_day: date, reason: str, now: datetime
-) -> None:
+def check_tariff(region: str, price: int, per: int, effective_day: date, reason: str, now: datetime) -> None:
     """Raise PriceRefused, saying why, where the tariff cannot be changed so."""
     if effective_day <= day_of(now):
         words = {"day": effective_day, "today": day_of(now)}

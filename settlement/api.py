@@ -154,5 +154,3 @@ def _from_headers(request: HttpRequest, body: bytes) -> bytes:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotEvents(f"the data is not JSON: {error}") from error
     return msgspec.json.encode(attributes | {"data": msgspec.Raw(body)})
-
-

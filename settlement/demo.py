@@ -117,7 +117,10 @@ def _live(account: Account, number: int, day: date, now: datetime) -> None:
         moment = start_of(day) + timedelta(hours=act.hour)
         if act.day == number and moment <= now:
             _act(account, act, moment)
-    _report([event for event in _usage(account, day, number) if event.time <= now], min(start_of(day) + timedelta(days=1), now))
+    _report(
+        [event for event in _usage(account, day, number) if event.time <= now],
+        min(start_of(day) + timedelta(days=1), now),
+    )
     if number == DAYS - 9:
         # a camera that was off-line for three days reports late: a supplementary bill
         late = start_of(day) - timedelta(days=3) + timedelta(hours=11)
@@ -157,7 +160,9 @@ def _usage(account: Account, day: date, number: int) -> Iterator[Event]:
             stored = STORED + number * 2 * 10**9 + chance.randint(0, 10**9)
             yield _event(account, "storage.standard", stored, moment, site, f"store-{slot}")
     for channel in range(CHANNELS):
-        yield _event(account, "device.gb28181", 1, start + timedelta(hours=7), SITES[0], f"ch-{channel}", f"3402{channel:04}")
+        yield _event(
+            account, "device.gb28181", 1, start + timedelta(hours=7), SITES[0], f"ch-{channel}", f"3402{channel:04}"
+        )
 
 
 def _owe(account: Account, day: date, now: datetime) -> None:
@@ -172,7 +177,9 @@ def _owe(account: Account, day: date, now: datetime) -> None:
         _report([_event(account, "ai.plate", 240, moment, "/edge/gate", "plates")], moment)
 
 
-def _event(account: Account, item: str, quantity: int, moment: datetime, source: str, id: str, resource: str = "") -> Event:
+def _event(
+    account: Account, item: str, quantity: int, moment: datetime, source: str, id: str, resource: str = ""
+) -> Event:
     return Event(
         specversion="1.0",
         type="iss.usage",

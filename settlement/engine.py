@@ -157,7 +157,9 @@ def settle_shard(
                 failed.append(Failure(account.pk, rules.day, f"{type(error).__name__}: {error}"))
                 continue
             if statement is not None:
-                touched = [pack for pack in held if any(pack.pack_id == d.pack_id for ln in statement.lines for d in ln.draws)]
+                touched = [
+                    pack for pack in held if any(pack.pack_id == d.pack_id for ln in statement.lines for d in ln.draws)
+                ]
                 rated.append(RatedDay(account, day.sequence + 1, mode, statement, touched))
         PendingDay.objects.bulk_create(PendingDay(account_id=one.account_id, day=one.day) for one in failed)
         write_shard(rated, rules.day, now)

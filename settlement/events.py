@@ -161,7 +161,9 @@ class Judge:
     """Decides, event by event, by the accounts, items and tariff of one moment; the first code that applies wins."""
 
     def __init__(self, subjects: Iterable[str], now: datetime) -> None:
-        ids = [int(subject) for subject in set(subjects) if subject.isascii() and subject.isdigit() and len(subject) < 19]
+        ids = [
+            int(subject) for subject in set(subjects) if subject.isascii() and subject.isdigit() and len(subject) < 19
+        ]
         self.accounts: Mapping[str, tuple[int, datetime]] = {
             str(id): (id, start_of(opened.astimezone(SHANGHAI).date()))
             for id, opened in Account.objects.filter(pk__in=ids).values_list("id", "opened_at")

@@ -151,9 +151,7 @@ def _used_up(rated: Iterable[RatedDay], day: date) -> list[notices.Entry]:
 
 def _reserve(cursor: CursorWrapper, table: str, number: int) -> list[int]:
     """Ids from a table's sequence, so that rows can name each other before they are written."""
-    cursor.execute(
-        "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, number]
-    )
+    cursor.execute("SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, number])
     return [id for (id,) in cursor.fetchall()]
 
 

@@ -115,11 +115,7 @@ def _line(entry: Usage, rules: DayRules, packs: Sequence[PackState]) -> Line:
     quantity = _unbilled(entry, rules)
     types = rules.covering.get(key, frozenset())
     draws = draw(
-        [
-            pack
-            for pack in packs
-            if pack.pack_type_id in types and pack.effective_day <= rules.day <= pack.valid_until
-        ]
+        [pack for pack in packs if pack.pack_type_id in types and pack.effective_day <= rules.day <= pack.valid_until]
         if types
         else (),
         quantity,

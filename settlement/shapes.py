@@ -23,9 +23,7 @@ def bill_head(bill: Bill) -> dict[str, Any]:
     }
 
 
-def line_shape(
-    item: str, line: Any, drawdowns: Iterable[tuple[int, int]]
-) -> dict[str, Any]:
+def line_shape(item: str, line: Any, drawdowns: Iterable[tuple[int, int]]) -> dict[str, Any]:
     """One line of a stored or estimated bill; `drawdowns` as (pack id, quantity)."""
     return {
         "item": item,

@@ -59,7 +59,9 @@ def test_decimals_are_read_as_they_are_written(value: int, places: int) -> None:
     assert parse_decimal(text, places) == value
 
 
-@pytest.mark.parametrize("text", ["", "-1", "+1", "1e3", "NaN", "1,000", "１２", " 1", "1.", ".5", "0x1", "1_0", "1.005"])
+@pytest.mark.parametrize(
+    "text", ["", "-1", "+1", "1e3", "NaN", "1,000", "１２", " 1", "1.", ".5", "0x1", "1_0", "1.005"]
+)
 def test_what_is_no_plain_decimal_of_two_places_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_decimal(text, 2)
@@ -80,7 +82,9 @@ def test_drawing_conserves_and_keeps_the_order(packs: list[PackState], quantity:
 
 
 @given(pack_states(), st.lists(st.integers(0, 10**6), max_size=8))
-def test_a_pack_recognises_cumulatively_and_exactly_its_price_in_the_end(packs: list[PackState], uses: list[int]) -> None:
+def test_a_pack_recognises_cumulatively_and_exactly_its_price_in_the_end(
+    packs: list[PackState], uses: list[int]
+) -> None:
     recognised_by = {pack.pack_id: pack.recognised for pack in packs}
     for quantity in [*uses, 10**7]:
         for one in draw(packs, quantity):
@@ -103,7 +107,9 @@ def test_due_amounts_and_carry_are_what_was_rated(totals: list[int]) -> None:
 
 @given(
     st.integers(1, 10**7),
-    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**8), st.sampled_from([1, 60, 1000, 10**9])), max_size=5),
+    st.lists(
+        st.tuples(st.integers(0, 10**6), st.integers(0, 10**8), st.sampled_from([1, 60, 1000, 10**9])), max_size=5
+    ),
 )
 def test_a_staff_refund_stays_within_what_is_deferred(paid: int, drawn: list[tuple[int, int, int]]) -> None:
     done = paid // 3
@@ -169,7 +175,9 @@ def test_usage_in_parts_draws_and_bills_as_much_as_at_once(packs: list[PackState
     at_once = rate([Usage(1, "cn-mainland", sum(parts), 0)], rules=RULES, mode="traffic", packs=whole, carry=0)
     drawn = charged = billed = 0
     for part in parts:
-        statement = rate([Usage(1, "cn-mainland", billed + part, billed)], rules=RULES, mode="traffic", packs=packs, carry=0)
+        statement = rate(
+            [Usage(1, "cn-mainland", billed + part, billed)], rules=RULES, mode="traffic", packs=packs, carry=0
+        )
         billed += part
         if statement:
             drawn, charged = drawn + statement.lines[0].drawn, charged + statement.lines[0].charged
@@ -238,7 +246,13 @@ def test_order_batches_and_repeats_before_settlement_never_change_the_bill(
         account = opened(name="property")
         buy(account, "pet-100k", "2026-03-02T10:00")
         events = [
-            event(account, item, one.quantity, f"2026-03-05T{one.slot * 5 // 60:02}:{one.slot * 5 % 60:02}:00", resource=one.resource)
+            event(
+                account,
+                item,
+                one.quantity,
+                f"2026-03-05T{one.slot * 5 // 60:02}:{one.slot * 5 % 60:02}:00",
+                resource=one.resource,
+            )
             for one in own
             for item in ("ai.pet", "bandwidth.down", "storage.standard", "device.gb28181")
         ]
@@ -259,13 +273,21 @@ def test_order_batches_and_repeats_before_settlement_never_change_the_bill(
 @pytest.mark.django_db
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(reports, st.randoms(use_true_random=False))
-def test_arriving_over_several_runs_never_changes_the_quantity_billed(own: list[Report], shuffle: random.Random) -> None:
+def test_arriving_over_several_runs_never_changes_the_quantity_billed(
+    own: list[Report], shuffle: random.Random
+) -> None:
     totals = []
     for cut in (False, True):
         account = opened(name="property")
         buy(account, "pet-100k", "2026-03-02T10:00")
         events = [
-            event(account, item, one.quantity, f"2026-03-05T{one.slot * 5 // 60:02}:{one.slot * 5 % 60:02}:00", resource=one.resource)
+            event(
+                account,
+                item,
+                one.quantity,
+                f"2026-03-05T{one.slot * 5 // 60:02}:{one.slot * 5 % 60:02}:00",
+                resource=one.resource,
+            )
             for one in own
             for item in ("ai.pet", "bandwidth.down", "storage.standard", "device.gb28181")
         ]

@@ -70,7 +70,12 @@ def test_three_face_calls_a_day_carry_their_small_change_until_it_makes_a_fen() 
     for day in ("05", "06", "07", "08"):
         use(alice, "ai.face", 3, f"2026-03-{day}T10:00")
     night("2026-03-09T02:00")
-    assert [(bill.amount_due, bill.carry_out) for bill in bills_of(alice)] == [(0, 1500), (0, 3000), (0, 4500), (1, -4000)]
+    assert [(bill.amount_due, bill.carry_out) for bill in bills_of(alice)] == [
+        (0, 1500),
+        (0, 3000),
+        (0, 4500),
+        (1, -4000),
+    ]
 
 
 def test_arrears_suspend_after_24_hours_and_end_at_zero() -> None:

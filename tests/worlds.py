@@ -62,7 +62,13 @@ def packs_of(order: Order) -> list[Pack]:
 
 
 def event(
-    account: Account | str, item: str, quantity: Any, when: str, id: str | None = None, source: str = "/edge/1", **data: Any
+    account: Account | str,
+    item: str,
+    quantity: Any,
+    when: str,
+    id: str | None = None,
+    source: str = "/edge/1",
+    **data: Any,
 ) -> dict[str, Any]:
     """A usage event as a sender would write it; `quantity` None leaves it out."""
     subject = account if isinstance(account, str) else str(account.pk)

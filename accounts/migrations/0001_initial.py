@@ -10,159 +10,333 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('email', models.EmailField(max_length=254, unique=True, verbose_name='e-mail address')),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates whether the user can log into this admin site.",
+                        verbose_name="staff status",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
+                ("email", models.EmailField(max_length=254, unique=True, verbose_name="e-mail address")),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'user',
-                'verbose_name_plural': 'users',
-                'abstract': False,
-                'swappable': 'AUTH_USER_MODEL',
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
+                "abstract": False,
+                "swappable": "AUTH_USER_MODEL",
             },
         ),
         migrations.CreateModel(
-            name='Account',
+            name="Account",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120, verbose_name='name')),
-                ('opened_at', models.DateTimeField(verbose_name='opened')),
-                ('language', models.CharField(default='zh-hans', max_length=10, verbose_name='language')),
-                ('balance', iss_billing.fields.WideIntegerField(default=0, verbose_name='balance (fen)')),
-                ('carry', models.BigIntegerField(default=0, verbose_name='carry (micro-yuan)')),
-                ('arrears_since', models.DateTimeField(null=True, verbose_name='in arrears since')),
-                ('announced', models.CharField(default=accounts.standing.Standing['ACTIVE'], max_length=10, verbose_name='announced standing')),
-                ('user', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='account', to=settings.AUTH_USER_MODEL, verbose_name='login')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=120, verbose_name="name")),
+                ("opened_at", models.DateTimeField(verbose_name="opened")),
+                ("language", models.CharField(default="zh-hans", max_length=10, verbose_name="language")),
+                ("balance", iss_billing.fields.WideIntegerField(default=0, verbose_name="balance (fen)")),
+                ("carry", models.BigIntegerField(default=0, verbose_name="carry (micro-yuan)")),
+                ("arrears_since", models.DateTimeField(null=True, verbose_name="in arrears since")),
+                (
+                    "announced",
+                    models.CharField(
+                        default=accounts.standing.Standing["ACTIVE"], max_length=10, verbose_name="announced standing"
+                    ),
+                ),
+                (
+                    "user",
+                    models.OneToOneField(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="account",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="login",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'account',
-                'verbose_name_plural': 'accounts',
+                "verbose_name": "account",
+                "verbose_name_plural": "accounts",
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(blank=True, max_length=120, verbose_name='name')),
-                ('prefix', models.CharField(max_length=24, unique=True)),
-                ('digest', models.CharField(max_length=64)),
-                ('created_at', models.DateTimeField()),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('revoked_at', models.DateTimeField(null=True)),
-                ('last_used_at', models.DateTimeField(null=True)),
-                ('account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='accounts.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(blank=True, max_length=120, verbose_name="name")),
+                ("prefix", models.CharField(max_length=24, unique=True)),
+                ("digest", models.CharField(max_length=64)),
+                ("created_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("revoked_at", models.DateTimeField(null=True)),
+                ("last_used_at", models.DateTimeField(null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="api_keys",
+                        to="accounts.account",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='ModeChange',
+            name="ModeChange",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('effective_day', models.DateField()),
-                ('mode', models.CharField(choices=[('bandwidth', 'daily peak bandwidth'), ('traffic', 'billed by traffic')], max_length=10)),
-                ('decided_at', models.DateTimeField()),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='mode_changes', to='accounts.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("effective_day", models.DateField()),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[("bandwidth", "daily peak bandwidth"), ("traffic", "billed by traffic")], max_length=10
+                    ),
+                ),
+                ("decided_at", models.DateTimeField()),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="mode_changes", to="accounts.account"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Notice',
+            name="Notice",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('arrears', 'in arrears'), ('suspended', 'service suspended'), ('resumed', 'service resumed'), ('reclaimed', 'resources reclaimed'), ('pack_exhausted', 'pack used up')], max_length=20)),
-                ('reference', models.CharField(max_length=100)),
-                ('data', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField()),
-                ('read_at', models.DateTimeField(null=True)),
-                ('sent_at', models.DateTimeField(null=True)),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('next_attempt_at', models.DateTimeField(null=True)),
-                ('last_error', models.CharField(blank=True, max_length=500)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='notices', to='accounts.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("arrears", "in arrears"),
+                            ("suspended", "service suspended"),
+                            ("resumed", "service resumed"),
+                            ("reclaimed", "resources reclaimed"),
+                            ("pack_exhausted", "pack used up"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("reference", models.CharField(max_length=100)),
+                ("data", models.JSONField(default=dict)),
+                ("created_at", models.DateTimeField()),
+                ("read_at", models.DateTimeField(null=True)),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(null=True)),
+                ("last_error", models.CharField(blank=True, max_length=500)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="notices", to="accounts.account"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Transfer',
+            name="Transfer",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('top_up', 'top-up'), ('purchase', 'purchase'), ('usage', 'usage'), ('refund', 'refund'), ('adjustment', 'adjustment'), ('withdrawal', 'withdrawal'), ('recognition', 'recognition')], max_length=12, verbose_name='kind')),
-                ('debit', models.CharField(choices=[('balance', 'customer balance'), ('cash', 'cash'), ('deferred', 'deferred revenue'), ('pack_revenue', 'pack revenue'), ('usage_revenue', 'usage revenue')], max_length=16, verbose_name='debit')),
-                ('credit', models.CharField(choices=[('balance', 'customer balance'), ('cash', 'cash'), ('deferred', 'deferred revenue'), ('pack_revenue', 'pack revenue'), ('usage_revenue', 'usage revenue')], max_length=16, verbose_name='credit')),
-                ('amount', iss_billing.fields.WideIntegerField(verbose_name='amount (fen)')),
-                ('time', models.DateTimeField(verbose_name='time')),
-                ('reference', models.CharField(max_length=255, verbose_name='reference')),
-                ('balance_after', iss_billing.fields.WideIntegerField(null=True, verbose_name='balance after (fen)')),
-                ('reason', models.CharField(blank=True, max_length=500, verbose_name='reason')),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='transfers', to='accounts.account')),
-                ('made_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='made by')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("top_up", "top-up"),
+                            ("purchase", "purchase"),
+                            ("usage", "usage"),
+                            ("refund", "refund"),
+                            ("adjustment", "adjustment"),
+                            ("withdrawal", "withdrawal"),
+                            ("recognition", "recognition"),
+                        ],
+                        max_length=12,
+                        verbose_name="kind",
+                    ),
+                ),
+                (
+                    "debit",
+                    models.CharField(
+                        choices=[
+                            ("balance", "customer balance"),
+                            ("cash", "cash"),
+                            ("deferred", "deferred revenue"),
+                            ("pack_revenue", "pack revenue"),
+                            ("usage_revenue", "usage revenue"),
+                        ],
+                        max_length=16,
+                        verbose_name="debit",
+                    ),
+                ),
+                (
+                    "credit",
+                    models.CharField(
+                        choices=[
+                            ("balance", "customer balance"),
+                            ("cash", "cash"),
+                            ("deferred", "deferred revenue"),
+                            ("pack_revenue", "pack revenue"),
+                            ("usage_revenue", "usage revenue"),
+                        ],
+                        max_length=16,
+                        verbose_name="credit",
+                    ),
+                ),
+                ("amount", iss_billing.fields.WideIntegerField(verbose_name="amount (fen)")),
+                ("time", models.DateTimeField(verbose_name="time")),
+                ("reference", models.CharField(max_length=255, verbose_name="reference")),
+                ("balance_after", iss_billing.fields.WideIntegerField(null=True, verbose_name="balance after (fen)")),
+                ("reason", models.CharField(blank=True, max_length=500, verbose_name="reason")),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="transfers", to="accounts.account"
+                    ),
+                ),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="made by",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'transfer',
-                'verbose_name_plural': 'transfers',
+                "verbose_name": "transfer",
+                "verbose_name_plural": "transfers",
             },
         ),
         migrations.AddConstraint(
-            model_name='user',
-            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('email'), name='user_email_any_case'),
+            model_name="user",
+            constraint=models.UniqueConstraint(
+                django.db.models.functions.text.Lower("email"), name="user_email_any_case"
+            ),
         ),
         migrations.AddIndex(
-            model_name='account',
-            index=models.Index(models.F('arrears_since'), condition=models.Q(('arrears_since__isnull', False)), name='account_arrears'),
+            model_name="account",
+            index=models.Index(
+                models.F("arrears_since"), condition=models.Q(("arrears_since__isnull", False)), name="account_arrears"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('arrears_since__isnull', False), ('balance__lt', 0)), models.Q(('arrears_since__isnull', True), ('balance__gte', 0)), _connector='OR'), name='account_arrears_iff_negative'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("arrears_since__isnull", False), ("balance__lt", 0)),
+                    models.Q(("arrears_since__isnull", True), ("balance__gte", 0)),
+                    _connector="OR",
+                ),
+                name="account_arrears_iff_negative",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(('carry__range', (-5000, 5000))), name='account_carry_within_half_a_fen'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("carry__range", (-5000, 5000))), name="account_carry_within_half_a_fen"
+            ),
         ),
         migrations.AddIndex(
-            model_name='modechange',
-            index=models.Index(models.F('account'), models.F('effective_day'), models.F('id'), name='mode_change_in_force'),
+            model_name="modechange",
+            index=models.Index(
+                models.F("account"), models.F("effective_day"), models.F("id"), name="mode_change_in_force"
+            ),
         ),
         migrations.AddIndex(
-            model_name='notice',
-            index=models.Index(models.F('id'), condition=models.Q(('sent_at__isnull', True)), name='notice_unsent'),
+            model_name="notice",
+            index=models.Index(models.F("id"), condition=models.Q(("sent_at__isnull", True)), name="notice_unsent"),
         ),
         migrations.AddConstraint(
-            model_name='notice',
-            constraint=models.UniqueConstraint(fields=('account', 'kind', 'reference'), name='notice_once'),
+            model_name="notice",
+            constraint=models.UniqueConstraint(fields=("account", "kind", "reference"), name="notice_once"),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(models.F('account'), models.F('id'), name='transfer_of_account'),
+            model_name="transfer",
+            index=models.Index(models.F("account"), models.F("id"), name="transfer_of_account"),
         ),
         migrations.AddConstraint(
-            model_name='transfer',
-            constraint=models.UniqueConstraint(fields=('kind', 'reference'), name='transfer_once_per_cause'),
+            model_name="transfer",
+            constraint=models.UniqueConstraint(fields=("kind", "reference"), name="transfer_once_per_cause"),
         ),
         migrations.AddConstraint(
-            model_name='transfer',
-            constraint=models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='transfer_amount_positive'),
+            model_name="transfer",
+            constraint=models.CheckConstraint(condition=models.Q(("amount__gt", 0)), name="transfer_amount_positive"),
         ),
         migrations.AddConstraint(
-            model_name='transfer',
-            constraint=models.CheckConstraint(condition=models.Q(('debit', models.F('credit')), _negated=True), name='transfer_two_books'),
+            model_name="transfer",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("debit", models.F("credit")), _negated=True), name="transfer_two_books"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='transfer',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('credit', 'balance'), ('debit', 'cash'), ('kind', 'top_up')), models.Q(('credit', 'deferred'), ('debit', 'balance'), ('kind', 'purchase')), models.Q(('credit', 'usage_revenue'), ('debit', 'balance'), ('kind', 'usage')), models.Q(('credit', 'balance'), ('debit', 'deferred'), ('kind', 'refund')), models.Q(('credit', 'balance'), ('debit', 'usage_revenue'), ('kind', 'adjustment')), models.Q(('credit', 'usage_revenue'), ('debit', 'balance'), ('kind', 'adjustment')), models.Q(('credit', 'cash'), ('debit', 'balance'), ('kind', 'withdrawal')), models.Q(('credit', 'pack_revenue'), ('debit', 'deferred'), ('kind', 'recognition')), _connector='OR'), name='transfer_books_of_its_kind'),
+            model_name="transfer",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("credit", "balance"), ("debit", "cash"), ("kind", "top_up")),
+                    models.Q(("credit", "deferred"), ("debit", "balance"), ("kind", "purchase")),
+                    models.Q(("credit", "usage_revenue"), ("debit", "balance"), ("kind", "usage")),
+                    models.Q(("credit", "balance"), ("debit", "deferred"), ("kind", "refund")),
+                    models.Q(("credit", "balance"), ("debit", "usage_revenue"), ("kind", "adjustment")),
+                    models.Q(("credit", "usage_revenue"), ("debit", "balance"), ("kind", "adjustment")),
+                    models.Q(("credit", "cash"), ("debit", "balance"), ("kind", "withdrawal")),
+                    models.Q(("credit", "pack_revenue"), ("debit", "deferred"), ("kind", "recognition")),
+                    _connector="OR",
+                ),
+                name="transfer_books_of_its_kind",
+            ),
         ),
     ]

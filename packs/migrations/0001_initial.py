@@ -8,204 +8,350 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Item',
+            name="Item",
             fields=[
-                ('name_zh', models.CharField(max_length=120, verbose_name='Chinese name')),
-                ('name_en', models.CharField(max_length=120, verbose_name='English name')),
-                ('position', models.PositiveSmallIntegerField(unique=True)),
-                ('id', models.SmallAutoField(primary_key=True, serialize=False)),
-                ('code', models.CharField(max_length=40, unique=True, verbose_name='code')),
-                ('unit', models.CharField(choices=[('call', 'calls'), ('byte', 'bytes'), ('bit/s', 'bit/s'), ('channel', 'channels'), ('second', 'seconds')], max_length=10, verbose_name='unit')),
-                ('aggregation', models.CharField(choices=[('sum', 'sum'), ('peak', 'daily peak'), ('mean', 'daily mean'), ('distinct', 'distinct resources')], max_length=10, verbose_name='aggregation')),
-                ('requires_billing_mode', models.CharField(choices=[('bandwidth', 'daily peak bandwidth'), ('traffic', 'billed by traffic')], max_length=10, null=True, verbose_name='billed only in mode')),
+                ("name_zh", models.CharField(max_length=120, verbose_name="Chinese name")),
+                ("name_en", models.CharField(max_length=120, verbose_name="English name")),
+                ("position", models.PositiveSmallIntegerField(unique=True)),
+                ("id", models.SmallAutoField(primary_key=True, serialize=False)),
+                ("code", models.CharField(max_length=40, unique=True, verbose_name="code")),
+                (
+                    "unit",
+                    models.CharField(
+                        choices=[
+                            ("call", "calls"),
+                            ("byte", "bytes"),
+                            ("bit/s", "bit/s"),
+                            ("channel", "channels"),
+                            ("second", "seconds"),
+                        ],
+                        max_length=10,
+                        verbose_name="unit",
+                    ),
+                ),
+                (
+                    "aggregation",
+                    models.CharField(
+                        choices=[
+                            ("sum", "sum"),
+                            ("peak", "daily peak"),
+                            ("mean", "daily mean"),
+                            ("distinct", "distinct resources"),
+                        ],
+                        max_length=10,
+                        verbose_name="aggregation",
+                    ),
+                ),
+                (
+                    "requires_billing_mode",
+                    models.CharField(
+                        choices=[("bandwidth", "daily peak bandwidth"), ("traffic", "billed by traffic")],
+                        max_length=10,
+                        null=True,
+                        verbose_name="billed only in mode",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'item',
-                'verbose_name_plural': 'items',
-                'ordering': ['position'],
+                "verbose_name": "item",
+                "verbose_name_plural": "items",
+                "ordering": ["position"],
             },
         ),
         migrations.CreateModel(
-            name='Order',
+            name="Order",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('placed_at', models.DateTimeField(verbose_name='placed')),
-                ('total', iss_billing.fields.WideIntegerField(verbose_name='total (fen)')),
-                ('key', models.CharField(max_length=255)),
-                ('fingerprint', models.CharField(max_length=64)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='accounts.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("placed_at", models.DateTimeField(verbose_name="placed")),
+                ("total", iss_billing.fields.WideIntegerField(verbose_name="total (fen)")),
+                ("key", models.CharField(max_length=255)),
+                ("fingerprint", models.CharField(max_length=64)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="accounts.account"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'order',
-                'verbose_name_plural': 'orders',
+                "verbose_name": "order",
+                "verbose_name_plural": "orders",
             },
         ),
         migrations.CreateModel(
-            name='OrderLine',
+            name="OrderLine",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveSmallIntegerField()),
-                ('quantity', models.PositiveIntegerField(verbose_name='quantity')),
-                ('price', models.BigIntegerField(verbose_name='price (fen)')),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='lines', to='packs.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("position", models.PositiveSmallIntegerField()),
+                ("quantity", models.PositiveIntegerField(verbose_name="quantity")),
+                ("price", models.BigIntegerField(verbose_name="price (fen)")),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="lines", to="packs.order"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['order', 'position'],
+                "ordering": ["order", "position"],
             },
         ),
         migrations.CreateModel(
-            name='PackType',
+            name="PackType",
             fields=[
-                ('name_zh', models.CharField(max_length=120, verbose_name='Chinese name')),
-                ('name_en', models.CharField(max_length=120, verbose_name='English name')),
-                ('position', models.PositiveSmallIntegerField(unique=True)),
-                ('id', models.SmallAutoField(primary_key=True, serialize=False)),
-                ('code', models.CharField(max_length=40, unique=True, verbose_name='code')),
-                ('unit', models.CharField(choices=[('call', 'calls'), ('byte', 'bytes'), ('bit/s', 'bit/s'), ('channel', 'channels'), ('second', 'seconds')], max_length=10, verbose_name='unit')),
-                ('region', models.CharField(max_length=40, verbose_name='region')),
-                ('requires_billing_mode', models.CharField(choices=[('bandwidth', 'daily peak bandwidth'), ('traffic', 'billed by traffic')], max_length=10, null=True, verbose_name='frozen unless in mode')),
-                ('covers', models.ManyToManyField(related_name='pack_types', to='packs.item', verbose_name='covers')),
+                ("name_zh", models.CharField(max_length=120, verbose_name="Chinese name")),
+                ("name_en", models.CharField(max_length=120, verbose_name="English name")),
+                ("position", models.PositiveSmallIntegerField(unique=True)),
+                ("id", models.SmallAutoField(primary_key=True, serialize=False)),
+                ("code", models.CharField(max_length=40, unique=True, verbose_name="code")),
+                (
+                    "unit",
+                    models.CharField(
+                        choices=[
+                            ("call", "calls"),
+                            ("byte", "bytes"),
+                            ("bit/s", "bit/s"),
+                            ("channel", "channels"),
+                            ("second", "seconds"),
+                        ],
+                        max_length=10,
+                        verbose_name="unit",
+                    ),
+                ),
+                ("region", models.CharField(max_length=40, verbose_name="region")),
+                (
+                    "requires_billing_mode",
+                    models.CharField(
+                        choices=[("bandwidth", "daily peak bandwidth"), ("traffic", "billed by traffic")],
+                        max_length=10,
+                        null=True,
+                        verbose_name="frozen unless in mode",
+                    ),
+                ),
+                ("covers", models.ManyToManyField(related_name="pack_types", to="packs.item", verbose_name="covers")),
             ],
             options={
-                'verbose_name': 'pack type',
-                'verbose_name_plural': 'pack types',
-                'ordering': ['position'],
+                "verbose_name": "pack type",
+                "verbose_name_plural": "pack types",
+                "ordering": ["position"],
             },
         ),
         migrations.CreateModel(
-            name='Sku',
+            name="Sku",
             fields=[
-                ('id', models.SmallAutoField(primary_key=True, serialize=False)),
-                ('code', models.CharField(max_length=60, unique=True, verbose_name='SKU')),
-                ('quantity', models.BigIntegerField(verbose_name='quantity')),
-                ('valid_until', models.DateField(verbose_name='valid until')),
-                ('position', models.PositiveSmallIntegerField(unique=True)),
-                ('withdrawn_at', models.DateTimeField(null=True, verbose_name='withdrawn from sale')),
-                ('pack_type', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='skus', to='packs.packtype', verbose_name='pack type')),
+                ("id", models.SmallAutoField(primary_key=True, serialize=False)),
+                ("code", models.CharField(max_length=60, unique=True, verbose_name="SKU")),
+                ("quantity", models.BigIntegerField(verbose_name="quantity")),
+                ("valid_until", models.DateField(verbose_name="valid until")),
+                ("position", models.PositiveSmallIntegerField(unique=True)),
+                ("withdrawn_at", models.DateTimeField(null=True, verbose_name="withdrawn from sale")),
+                (
+                    "pack_type",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="skus",
+                        to="packs.packtype",
+                        verbose_name="pack type",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'SKU',
-                'verbose_name_plural': 'SKUs',
-                'ordering': ['position'],
+                "verbose_name": "SKU",
+                "verbose_name_plural": "SKUs",
+                "ordering": ["position"],
             },
         ),
         migrations.CreateModel(
-            name='Pack',
+            name="Pack",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('total', models.BigIntegerField(verbose_name='total')),
-                ('remaining', models.BigIntegerField(verbose_name='remaining')),
-                ('price', models.BigIntegerField(verbose_name='price paid (fen)')),
-                ('recognised', models.BigIntegerField(default=0, verbose_name='recognised (fen)')),
-                ('purchased_at', models.DateTimeField(verbose_name='purchased')),
-                ('effective_day', models.DateField(verbose_name='from day')),
-                ('valid_until', models.DateField(verbose_name='valid until')),
-                ('refunded_at', models.DateTimeField(null=True, verbose_name='refunded')),
-                ('refunded', models.BigIntegerField(default=0, verbose_name='refunded (fen)')),
-                ('refunded_quantity', models.BigIntegerField(default=0, verbose_name='refunded quantity')),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='packs', to='accounts.account')),
-                ('order_line', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='packs', to='packs.orderline')),
-                ('pack_type', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, to='packs.packtype', verbose_name='pack type')),
-                ('sku', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, to='packs.sku')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("total", models.BigIntegerField(verbose_name="total")),
+                ("remaining", models.BigIntegerField(verbose_name="remaining")),
+                ("price", models.BigIntegerField(verbose_name="price paid (fen)")),
+                ("recognised", models.BigIntegerField(default=0, verbose_name="recognised (fen)")),
+                ("purchased_at", models.DateTimeField(verbose_name="purchased")),
+                ("effective_day", models.DateField(verbose_name="from day")),
+                ("valid_until", models.DateField(verbose_name="valid until")),
+                ("refunded_at", models.DateTimeField(null=True, verbose_name="refunded")),
+                ("refunded", models.BigIntegerField(default=0, verbose_name="refunded (fen)")),
+                ("refunded_quantity", models.BigIntegerField(default=0, verbose_name="refunded quantity")),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="packs", to="accounts.account"
+                    ),
+                ),
+                (
+                    "order_line",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="packs", to="packs.orderline"
+                    ),
+                ),
+                (
+                    "pack_type",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to="packs.packtype",
+                        verbose_name="pack type",
+                    ),
+                ),
+                ("sku", models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, to="packs.sku")),
             ],
             options={
-                'verbose_name': 'pack',
-                'verbose_name_plural': 'packs',
+                "verbose_name": "pack",
+                "verbose_name_plural": "packs",
             },
         ),
         migrations.AddField(
-            model_name='orderline',
-            name='sku',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='packs.sku'),
+            model_name="orderline",
+            name="sku",
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="packs.sku"),
         ),
         migrations.CreateModel(
-            name='SkuPrice',
+            name="SkuPrice",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('price', models.BigIntegerField(verbose_name='price (fen)')),
-                ('effective_at', models.DateTimeField(verbose_name='in force from')),
-                ('from_price', models.BigIntegerField(null=True, verbose_name='price before (fen)')),
-                ('reason', models.CharField(max_length=500, verbose_name='reason')),
-                ('made_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='made by')),
-                ('sku', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='prices', to='packs.sku', verbose_name='SKU')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("price", models.BigIntegerField(verbose_name="price (fen)")),
+                ("effective_at", models.DateTimeField(verbose_name="in force from")),
+                ("from_price", models.BigIntegerField(null=True, verbose_name="price before (fen)")),
+                ("reason", models.CharField(max_length=500, verbose_name="reason")),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="made by",
+                    ),
+                ),
+                (
+                    "sku",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="prices",
+                        to="packs.sku",
+                        verbose_name="SKU",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'pack price',
-                'verbose_name_plural': 'pack prices',
+                "verbose_name": "pack price",
+                "verbose_name_plural": "pack prices",
             },
         ),
         migrations.CreateModel(
-            name='TariffPrice',
+            name="TariffPrice",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('region', models.CharField(max_length=40, verbose_name='region')),
-                ('price', models.BigIntegerField(verbose_name='price (micro-yuan)')),
-                ('per', models.BigIntegerField(verbose_name='per base units')),
-                ('effective_day', models.DateField(verbose_name='from day')),
-                ('from_price', models.BigIntegerField(null=True, verbose_name='price before (micro-yuan)')),
-                ('from_per', models.BigIntegerField(null=True, verbose_name='per before')),
-                ('made_at', models.DateTimeField(verbose_name='made')),
-                ('reason', models.CharField(max_length=500, verbose_name='reason')),
-                ('item', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tariff', to='packs.item')),
-                ('made_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='made by')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("region", models.CharField(max_length=40, verbose_name="region")),
+                ("price", models.BigIntegerField(verbose_name="price (micro-yuan)")),
+                ("per", models.BigIntegerField(verbose_name="per base units")),
+                ("effective_day", models.DateField(verbose_name="from day")),
+                ("from_price", models.BigIntegerField(null=True, verbose_name="price before (micro-yuan)")),
+                ("from_per", models.BigIntegerField(null=True, verbose_name="per before")),
+                ("made_at", models.DateTimeField(verbose_name="made")),
+                ("reason", models.CharField(max_length=500, verbose_name="reason")),
+                (
+                    "item",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="tariff", to="packs.item"
+                    ),
+                ),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="made by",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'tariff price',
-                'verbose_name_plural': 'tariff prices',
+                "verbose_name": "tariff price",
+                "verbose_name_plural": "tariff prices",
             },
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.UniqueConstraint(fields=('account', 'key'), name='order_once_per_key'),
+            model_name="order",
+            constraint=models.UniqueConstraint(fields=("account", "key"), name="order_once_per_key"),
         ),
         migrations.AddConstraint(
-            model_name='sku',
-            constraint=models.CheckConstraint(condition=models.Q(('quantity__gt', 0)), name='sku_quantity_positive'),
+            model_name="sku",
+            constraint=models.CheckConstraint(condition=models.Q(("quantity__gt", 0)), name="sku_quantity_positive"),
         ),
         migrations.AddIndex(
-            model_name='pack',
-            index=models.Index(models.F('account'), models.F('id'), name='pack_drawing_order'),
+            model_name="pack",
+            index=models.Index(models.F("account"), models.F("id"), name="pack_drawing_order"),
         ),
         migrations.AddConstraint(
-            model_name='pack',
-            constraint=models.CheckConstraint(condition=models.Q(('refunded_quantity__gte', 0), ('remaining__gte', 0), ('total__gte', django.db.models.expressions.CombinedExpression(models.F('remaining'), '+', models.F('refunded_quantity')))), name='pack_remaining_of_total'),
+            model_name="pack",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("refunded_quantity__gte", 0),
+                    ("remaining__gte", 0),
+                    (
+                        "total__gte",
+                        django.db.models.expressions.CombinedExpression(
+                            models.F("remaining"), "+", models.F("refunded_quantity")
+                        ),
+                    ),
+                ),
+                name="pack_remaining_of_total",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='pack',
-            constraint=models.CheckConstraint(condition=models.Q(('recognised__gte', 0), ('refunded__gte', 0), ('price__gte', django.db.models.expressions.CombinedExpression(models.F('recognised'), '+', models.F('refunded')))), name='pack_money_of_price'),
+            model_name="pack",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("recognised__gte", 0),
+                    ("refunded__gte", 0),
+                    (
+                        "price__gte",
+                        django.db.models.expressions.CombinedExpression(
+                            models.F("recognised"), "+", models.F("refunded")
+                        ),
+                    ),
+                ),
+                name="pack_money_of_price",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='orderline',
-            constraint=models.UniqueConstraint(fields=('order', 'position'), name='order_line_position'),
+            model_name="orderline",
+            constraint=models.UniqueConstraint(fields=("order", "position"), name="order_line_position"),
         ),
         migrations.AddIndex(
-            model_name='skuprice',
-            index=models.Index(models.F('sku'), models.F('effective_at'), models.F('id'), name='sku_price_in_force'),
+            model_name="skuprice",
+            index=models.Index(models.F("sku"), models.F("effective_at"), models.F("id"), name="sku_price_in_force"),
         ),
         migrations.AddConstraint(
-            model_name='skuprice',
-            constraint=models.CheckConstraint(condition=models.Q(('price__gt', 0)), name='sku_price_positive'),
+            model_name="skuprice",
+            constraint=models.CheckConstraint(condition=models.Q(("price__gt", 0)), name="sku_price_positive"),
         ),
         migrations.AddIndex(
-            model_name='tariffprice',
-            index=models.Index(models.F('item'), models.F('region'), models.F('effective_day'), models.F('id'), name='tariff_in_force'),
+            model_name="tariffprice",
+            index=models.Index(
+                models.F("item"), models.F("region"), models.F("effective_day"), models.F("id"), name="tariff_in_force"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='tariffprice',
-            constraint=models.CheckConstraint(condition=models.Q(('price__gte', 0)), name='tariff_price_not_negative'),
+            model_name="tariffprice",
+            constraint=models.CheckConstraint(condition=models.Q(("price__gte", 0)), name="tariff_price_not_negative"),
         ),
         migrations.AddConstraint(
-            model_name='tariffprice',
-            constraint=models.CheckConstraint(condition=models.Q(('per__gt', 0)), name='tariff_per_positive'),
+            model_name="tariffprice",
+            constraint=models.CheckConstraint(condition=models.Q(("per__gt", 0)), name="tariff_per_positive"),
         ),
     ]

@@ -8,178 +8,293 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('packs', '0001_initial'),
+        ("accounts", "0001_initial"),
+        ("packs", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='SettlementRun',
+            name="SettlementRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('now', models.DateTimeField(verbose_name='clock')),
-                ('through_day', models.DateField(verbose_name='through day')),
-                ('started_at', models.DateTimeField(verbose_name='started')),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('days', django.contrib.postgres.fields.ArrayField(base_field=models.DateField(), default=list, size=None, verbose_name='days')),
-                ('accounts', models.PositiveIntegerField(default=0, verbose_name='accounts')),
-                ('bills', models.PositiveIntegerField(default=0, verbose_name='bills')),
-                ('due', iss_billing.fields.WideIntegerField(default=0, verbose_name='due (fen)')),
-                ('drawn', models.JSONField(default=dict, verbose_name='drawn')),
-                ('seconds', models.DecimalField(decimal_places=3, max_digits=10, null=True, verbose_name='seconds')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("now", models.DateTimeField(verbose_name="clock")),
+                ("through_day", models.DateField(verbose_name="through day")),
+                ("started_at", models.DateTimeField(verbose_name="started")),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                (
+                    "days",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.DateField(), default=list, size=None, verbose_name="days"
+                    ),
+                ),
+                ("accounts", models.PositiveIntegerField(default=0, verbose_name="accounts")),
+                ("bills", models.PositiveIntegerField(default=0, verbose_name="bills")),
+                ("due", iss_billing.fields.WideIntegerField(default=0, verbose_name="due (fen)")),
+                ("drawn", models.JSONField(default=dict, verbose_name="drawn")),
+                ("seconds", models.DecimalField(decimal_places=3, max_digits=10, null=True, verbose_name="seconds")),
             ],
             options={
-                'verbose_name': 'settlement run',
-                'verbose_name_plural': 'settlement runs',
+                "verbose_name": "settlement run",
+                "verbose_name_plural": "settlement runs",
             },
         ),
         migrations.CreateModel(
-            name='UsageBatch',
+            name="UsageBatch",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('received_at', models.DateTimeField()),
-                ('account_ids', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None)),
-                ('days', django.contrib.postgres.fields.ArrayField(base_field=models.DateField(), size=None)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("received_at", models.DateTimeField()),
+                (
+                    "account_ids",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None),
+                ),
+                ("days", django.contrib.postgres.fields.ArrayField(base_field=models.DateField(), size=None)),
             ],
         ),
         migrations.CreateModel(
-            name='Bill',
+            name="Bill",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField(verbose_name='day')),
-                ('sequence', models.PositiveSmallIntegerField(verbose_name='sequence')),
-                ('billing_mode', models.CharField(choices=[('bandwidth', 'daily peak bandwidth'), ('traffic', 'billed by traffic')], max_length=10, verbose_name='billing mode')),
-                ('rated_total', iss_billing.fields.WideIntegerField(verbose_name='lines total (micro-yuan)')),
-                ('carry_in', models.BigIntegerField(verbose_name='carry in (micro-yuan)')),
-                ('amount_due', iss_billing.fields.WideIntegerField(verbose_name='amount due (fen)')),
-                ('carry_out', models.BigIntegerField(verbose_name='carry out (micro-yuan)')),
-                ('balance_after', iss_billing.fields.WideIntegerField(verbose_name='balance after (fen)')),
-                ('settled_at', models.DateTimeField(verbose_name='settled')),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='bills', to='accounts.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField(verbose_name="day")),
+                ("sequence", models.PositiveSmallIntegerField(verbose_name="sequence")),
+                (
+                    "billing_mode",
+                    models.CharField(
+                        choices=[("bandwidth", "daily peak bandwidth"), ("traffic", "billed by traffic")],
+                        max_length=10,
+                        verbose_name="billing mode",
+                    ),
+                ),
+                ("rated_total", iss_billing.fields.WideIntegerField(verbose_name="lines total (micro-yuan)")),
+                ("carry_in", models.BigIntegerField(verbose_name="carry in (micro-yuan)")),
+                ("amount_due", iss_billing.fields.WideIntegerField(verbose_name="amount due (fen)")),
+                ("carry_out", models.BigIntegerField(verbose_name="carry out (micro-yuan)")),
+                ("balance_after", iss_billing.fields.WideIntegerField(verbose_name="balance after (fen)")),
+                ("settled_at", models.DateTimeField(verbose_name="settled")),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="bills",
+                        to="accounts.account",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'bill',
-                'verbose_name_plural': 'bills',
+                "verbose_name": "bill",
+                "verbose_name_plural": "bills",
             },
         ),
         migrations.CreateModel(
-            name='BillLine',
+            name="BillLine",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveSmallIntegerField()),
-                ('region', models.CharField(max_length=40)),
-                ('quantity', iss_billing.fields.WideIntegerField()),
-                ('drawn', iss_billing.fields.WideIntegerField()),
-                ('charged', iss_billing.fields.WideIntegerField()),
-                ('price', models.BigIntegerField()),
-                ('per', models.BigIntegerField()),
-                ('amount', iss_billing.fields.WideIntegerField()),
-                ('bill', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='lines', to='settlement.bill')),
-                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='packs.item')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("position", models.PositiveSmallIntegerField()),
+                ("region", models.CharField(max_length=40)),
+                ("quantity", iss_billing.fields.WideIntegerField()),
+                ("drawn", iss_billing.fields.WideIntegerField()),
+                ("charged", iss_billing.fields.WideIntegerField()),
+                ("price", models.BigIntegerField()),
+                ("per", models.BigIntegerField()),
+                ("amount", iss_billing.fields.WideIntegerField()),
+                (
+                    "bill",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="lines",
+                        to="settlement.bill",
+                    ),
+                ),
+                (
+                    "item",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="packs.item"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['bill', 'position'],
+                "ordering": ["bill", "position"],
             },
         ),
         migrations.CreateModel(
-            name='Drawdown',
+            name="Drawdown",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('quantity', models.BigIntegerField()),
-                ('remaining_after', models.BigIntegerField()),
-                ('recognised', models.BigIntegerField()),
-                ('line', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='drawdowns', to='settlement.billline')),
-                ('pack', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='drawdowns', to='packs.pack')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("quantity", models.BigIntegerField()),
+                ("remaining_after", models.BigIntegerField()),
+                ("recognised", models.BigIntegerField()),
+                (
+                    "line",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="drawdowns", to="settlement.billline"
+                    ),
+                ),
+                (
+                    "pack",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="drawdowns", to="packs.pack"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='PendingDay',
+            name="PendingDay",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField()),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="accounts.account",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='SettlementFailure',
+            name="SettlementFailure",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField(verbose_name='day')),
-                ('error', models.TextField(verbose_name='error')),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.account')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='failures', to='settlement.settlementrun')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField(verbose_name="day")),
+                ("error", models.TextField(verbose_name="error")),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="accounts.account"
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="failures",
+                        to="settlement.settlementrun",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='UsageEvent',
+            name="UsageEvent",
             fields=[
-                ('pk', models.CompositePrimaryKey('day', 'source', 'event_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('day', models.DateField()),
-                ('source', models.CharField(max_length=255)),
-                ('event_id', models.CharField(max_length=255)),
-                ('region', models.CharField(max_length=40)),
-                ('resource', models.CharField(max_length=255)),
-                ('quantity', models.BigIntegerField()),
-                ('occurred_at', models.DateTimeField()),
-                ('received_at', models.DateTimeField()),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.account')),
-                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='packs.item')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "day", "source", "event_id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("day", models.DateField()),
+                ("source", models.CharField(max_length=255)),
+                ("event_id", models.CharField(max_length=255)),
+                ("region", models.CharField(max_length=40)),
+                ("resource", models.CharField(max_length=255)),
+                ("quantity", models.BigIntegerField()),
+                ("occurred_at", models.DateTimeField()),
+                ("received_at", models.DateTimeField()),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="accounts.account",
+                    ),
+                ),
+                (
+                    "item",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="packs.item"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='UsageRefusal',
+            name="UsageRefusal",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('source', models.CharField(max_length=255)),
-                ('code', models.CharField(max_length=30)),
-                ('events', models.BigIntegerField(default=0)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField()),
+                ("source", models.CharField(max_length=255)),
+                ("code", models.CharField(max_length=30)),
+                ("events", models.BigIntegerField(default=0)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('day', 'source', 'code'), name='usage_refusal_once')],
+                "constraints": [models.UniqueConstraint(fields=("day", "source", "code"), name="usage_refusal_once")],
             },
         ),
         migrations.AddConstraint(
-            model_name='bill',
-            constraint=models.UniqueConstraint(fields=('account', 'day', 'sequence'), name='bill_sequence_of_day'),
+            model_name="bill",
+            constraint=models.UniqueConstraint(fields=("account", "day", "sequence"), name="bill_sequence_of_day"),
         ),
         migrations.AddConstraint(
-            model_name='bill',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_due__gte', 0)), name='bill_due_not_negative'),
+            model_name="bill",
+            constraint=models.CheckConstraint(condition=models.Q(("amount_due__gte", 0)), name="bill_due_not_negative"),
         ),
         migrations.AddConstraint(
-            model_name='bill',
-            constraint=models.CheckConstraint(condition=models.Q(('rated_total', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.F('amount_due'), '*', models.Value(10000)), '+', models.F('carry_out')), '-', models.F('carry_in')))), name='bill_due_and_carry_add_up'),
+            model_name="bill",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "rated_total",
+                        django.db.models.expressions.CombinedExpression(
+                            django.db.models.expressions.CombinedExpression(
+                                django.db.models.expressions.CombinedExpression(
+                                    models.F("amount_due"), "*", models.Value(10000)
+                                ),
+                                "+",
+                                models.F("carry_out"),
+                            ),
+                            "-",
+                            models.F("carry_in"),
+                        ),
+                    )
+                ),
+                name="bill_due_and_carry_add_up",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='billline',
-            constraint=models.UniqueConstraint(fields=('bill', 'item', 'region'), name='bill_line_once'),
+            model_name="billline",
+            constraint=models.UniqueConstraint(fields=("bill", "item", "region"), name="bill_line_once"),
         ),
         migrations.AddConstraint(
-            model_name='billline',
-            constraint=models.CheckConstraint(condition=models.Q(('charged__gte', 0), ('drawn__gte', 0), ('quantity', django.db.models.expressions.CombinedExpression(models.F('drawn'), '+', models.F('charged'))), ('quantity__gt', 0)), name='bill_line_drawn_or_charged'),
+            model_name="billline",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("charged__gte", 0),
+                    ("drawn__gte", 0),
+                    (
+                        "quantity",
+                        django.db.models.expressions.CombinedExpression(models.F("drawn"), "+", models.F("charged")),
+                    ),
+                    ("quantity__gt", 0),
+                ),
+                name="bill_line_drawn_or_charged",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='drawdown',
-            constraint=models.CheckConstraint(condition=models.Q(('quantity__gt', 0), ('recognised__gte', 0), ('remaining_after__gte', 0)), name='drawdown_positive'),
+            model_name="drawdown",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("quantity__gt", 0), ("recognised__gte", 0), ("remaining_after__gte", 0)),
+                name="drawdown_positive",
+            ),
         ),
         migrations.AddIndex(
-            model_name='pendingday',
-            index=models.Index(models.F('account'), models.F('day'), name='pending_day_of_account'),
+            model_name="pendingday",
+            index=models.Index(models.F("account"), models.F("day"), name="pending_day_of_account"),
         ),
         migrations.AddIndex(
-            model_name='pendingday',
-            index=models.Index(models.F('day'), models.F('account'), name='pending_day_by_day'),
+            model_name="pendingday",
+            index=models.Index(models.F("day"), models.F("account"), name="pending_day_by_day"),
         ),
         migrations.AddIndex(
-            model_name='usageevent',
-            index=models.Index(models.F('account'), models.F('item'), name='usage_event_of_account'),
+            model_name="usageevent",
+            index=models.Index(models.F("account"), models.F("item"), name="usage_event_of_account"),
         ),
     ]

@@ -51,8 +51,7 @@ def _shape(result: RunResult) -> dict[str, Any]:
         "due": format_decimal(result.due, 2),
         "drawn": {codes[item]: quantity for item, quantity in sorted(result.drawn.items())},
         "failed": [
-            {"account_id": str(one.account_id), "day": one.day.isoformat(), "error": one.error}
-            for one in result.failed
+            {"account_id": str(one.account_id), "day": one.day.isoformat(), "error": one.error} for one in result.failed
         ],
         "seconds": float(result.seconds),  # a duration, not a quantity
     }

@@ -1,0 +1,44 @@
+# make run    the product with demo data at http://localhost:8000/ (PORT=… for another port)
+# make test   every test, the browser's too
+# make lint   ruff and mypy
+# make messages   collect the texts to translate, and compile the translations
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2
+export PYTHONUNBUFFERED := 1
+
+.PHONY: run test lint messages
+
+run: .venv/run .env
+	@$(BIN)/python -m iss_billing.run
+
+test: .venv/dev
+	@$(BIN)/python -m tests.browser
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+messages: .venv/dev
+	$(BIN)/python -m tests.messages
+
+.venv/run: requirements.txt | .venv/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/dev: requirements-dev.txt .venv/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: PYTHON=python3.12 make …")'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.env: | .venv/made
+	@umask 077; $(BIN)/python -c 'import secrets; print("DEBUG=1"); print("SECRET_KEY=" + secrets.token_urlsafe(50))' > $@

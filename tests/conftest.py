@@ -1,0 +1,189 @@
+"""What every test stands on: the catalogue, a served site, a browser, a Celery worker."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+from django.conf import settings
+from django.db import connection
+from playwright.sync_api import Browser, Page, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+from redis import Redis
+
+from tests.browser import launch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Quick password hashes: the tests make many logins and attack none."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def catalogue(request: pytest.FixtureRequest) -> None:
+    """The launch catalogue in the database of every test that has one; a transactional test empties all tables."""
+    marker = request.node.get_closest_marker("django_db")
+    if marker is None:
+        return
+    request.getfixturevalue("transactional_db" if marker.kwargs.get("transaction") else "db")
+    from packs.catalogue import LAUNCH_CATALOGUE, load_catalogue
+    from packs.models import Item
+
+    if not Item.objects.exists():
+        from django.utils import timezone
+
+        load_catalogue(LAUNCH_CATALOGUE, timezone.now())
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """The catalogue once for all tests whose transaction is rolled back."""
+    from django.utils import timezone
+
+    from packs.catalogue import LAUNCH_CATALOGUE, load_catalogue
+
+    with django_db_blocker.unblock():
+        load_catalogue(LAUNCH_CATALOGUE, timezone.now())
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    """The Redis of this test process, empty before and after."""
+    client = Redis.from_url(settings.REDIS_URL)
+    client.flushdb()
+    yield client
+    client.flushdb()
+    client.close()
+
+
+class Clock:
+    """The clock of this process, and so of the site that it serves; it stands still between moves."""
+
+    def __init__(self) -> None:
+        self._traveller: time_machine.travel | None = None
+        self.now: datetime | None = None
+
+    def move(self, to: datetime) -> None:
+        """Set the clock."""
+        self.stop()
+        self._traveller = time_machine.travel(to, tick=True)
+        self._traveller.start()
+        self.now = to
+
+    def stop(self) -> None:
+        """Back to the real clock."""
+        if self._traveller is not None:
+            self._traveller.stop()
+            self._traveller = None
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    """A clock to move."""
+    it = Clock()
+    yield it
+    it.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of this process."""
+    with sync_playwright() as playwright:
+        it = launch(playwright)
+        yield it
+        it.close()
+
+
+@pytest.fixture
+def page(browser: Browser, live_server: LiveServer) -> Iterator[Page]:
+    """A page of the served site at 1440 px, in Chinese; any complaint of the browser's console fails the test."""
+    context = browser.new_context(
+        base_url=live_server.url, locale="zh-CN", timezone_id="Asia/Shanghai", viewport={"width": 1440, "height": 900}
+    )
+    context.set_default_timeout(15_000)
+    complaints: list[str] = []
+    it = context.new_page()
+    it.on("pageerror", lambda error: complaints.append(str(error)))
+    it.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    yield it
+    context.close()
+    expected = ("404 (Not Found)", "403 (Forbidden)", "402 (Payment Required)", "409 (Conflict)")
+    unexpected = [text for text in complaints if not text.strip().endswith(expected)]
+    assert not unexpected, unexpected
+
+
+def database_url() -> str:
+    """The test database's URL, for processes that we start."""
+    name = connection.settings_dict["NAME"]
+    if os.environ["DATABASE_URL"]:
+        return os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
+    return f"postgres://{settings.DATABASES['default']['USER']}@/{name}?host={connection.settings_dict['HOST']}"
+
+
+@contextmanager
+def celery_worker(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A real worker process on the test's database and broker, ready to work."""
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "iss_billing",
+        "worker",
+        "--loglevel",
+        "info",
+        "--concurrency",
+        "1",
+    ]
+    worker = subprocess.Popen(
+        [*command, "--without-mingle", "--without-gossip", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": database_url()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    said: list[str] = []
+    ready = threading.Event()
+
+    def read() -> None:
+        assert worker.stdout is not None
+        for line in worker.stdout:
+            said.append(line)
+            if " ready." in line:
+                ready.set()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        if not ready.wait(60):
+            raise AssertionError("the worker did not start:\n" + "".join(said))
+        yield worker
+    finally:
+        worker.terminate()
+        try:
+            worker.wait(30)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+        reader.join(5)
+
+
+def eventually(true: Callable[[], bool], seconds: float = 30) -> bool:
+    """Whether something comes true within a time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true():
+            return True
+        time.sleep(0.1)
+    return true()
