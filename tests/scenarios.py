@@ -44,7 +44,7 @@ class Writer:
         others = ["traffic.down", "traffic.up", "bandwidth.down", "storage.standard", "device.gb28181"]
         self.items = calls + self.rng.sample(others, 4) + self.rng.sample(["video.transcode-h264", "bandwidth.up"], 1)
         types = [t["code"] for t in PACK_TYPES.values() if set(t["covers"]) & set(self.items)]
-        self.skus = [s["sku"] for s in SKUS.values() if s["pack_type"] in types and Fraction(s["price"]) <= 2200]
+        self.skus = [s["sku"] for s in SKUS.values() if s["pack_type"] in types and Fraction(s["price"]) <= 500]
         self.skus = self.rng.sample(self.skus, min(5, len(self.skus)))
         self.sent: list[Json] = []
         self.orders: list[Step] = []
@@ -98,12 +98,12 @@ class Writer:
 
     def data(self) -> Json:
         rng = self.rng
-        item = rng.choice(self.items)
+        item = rng.choice(self.items + self.items[:2])
         distinct = ITEMS[item]["aggregation"] == "distinct"
         size = SIZES.get(ITEMS[item]["unit"], 100 * self.scale)
         quantity = rng.choice((0, 1, 3, 7, size)) if self.chance(0.1) else rng.randint(0, size)
         data: Json = {"item": item, "quantity": quantity}
-        if self.chance(0.2):
+        if self.chance(0.15):
             data["region"] = rng.choice((MAINLAND, *REGIONS))
         if distinct or self.chance(0.4):
             data["resource"] = f"camera-{rng.randint(1, 5)}"
@@ -144,7 +144,7 @@ class Writer:
         if self.chance(0.35):
             self.count += 1
             old = [step for step in self.steps if step["act"] == "top_up"]
-            reference, amount = f"R{self.count}", rng.choice(("0.01", "1.00", "25", "60.5", "300", "1000.00", "4000"))
+            reference, amount = f"R{self.count}", rng.choice(("0.01", "1.00", "25", "60.5", "300", "1000.00", "9000"))
             if old and self.chance(0.15):  # repeated, perhaps with another amount or by another account
                 reference = rng.choice(old)["reference"]
                 amount = rng.choice((amount, next(s["amount"] for s in old if s["reference"] == reference)))
@@ -167,7 +167,9 @@ class Writer:
         rng = self.rng
         self.count += 1
         lines = [self.order_line() for _ in range(rng.choice((1, 1, 2, 3)))]
-        lines[0] |= rng.choices(({}, {"sku": "pet-3"}, {"quantity": 0}, {"quantity": 1000}), (24, 1, 1, 1))[0]
+        lines[0] |= rng.choices(
+            ({}, {"sku": "pet-3"}, {"quantity": 0}, {"sku": "plate-10m", "quantity": 1000}), (30, 1, 1, 1)
+        )[0]
         key = "" if self.chance(0.03) else f"order key {self.count}"
         self.orders.append(self.add(at, "order", account=name, key=key, lines=lines))
         if self.chance(0.3):  # the same key again: the same body, or another; now, or after a top-up
@@ -196,19 +198,22 @@ class Writer:
         if self.chance(0.08):
             sku, price = rng.choice(self.skus), f"{rng.randint(10, 900)}.{rng.randint(0, 99):02}"
             self.add(self.moment(day), "pack_price", sku=sku, price=price)
-        if self.chance(0.15) or day == self.first:
-            item = rng.choice(self.items)
-            region = rng.choice((MAINLAND, *REGIONS)) if day > self.first else rng.choice(REGIONS)
-            start = day + timedelta(days=rng.choice((0, 1, 1, 1, 2, 5)))
-            price, per = rng.choice(("0.000001", "0.35", "1.234567", "2.5", "7")), rng.choice((ITEMS[item]["per"], 7))
-            if ITEMS[item]["per"] == 1:
-                per = rng.choice((1, 3))
-            elif ITEMS[item]["per"] >= 10**6:
-                per = rng.choice((ITEMS[item]["per"], 3 * 10**6))
-            fields = {"item": item, "region": region, "price": price, "per": per, "start": start}
-            for _ in range(rng.choice((1, 1, 2))):
-                self.add(self.moment(day), "tariff", **fields)
-                fields["price"] = rng.choice(("0.4", "3"))
+        for _ in range(3 if day == self.first else rng.choices((0, 1), (6, 1))[0]):
+            self.tariff(day)
+
+    def tariff(self, day: date) -> None:
+        """A coming price, sometimes set twice; on the first day regions are opened; not from today."""
+        rng = self.rng
+        item = rng.choice(self.items)
+        base = int(ITEMS[item]["per"])
+        fields: Json = {"item": item, "per": rng.choice((base, base, 7 if base < 10**6 else 3 * 10**6))}
+        fields["region"] = rng.choice(REGIONS if day == self.first else (MAINLAND, *REGIONS))
+        fields["start"] = day + timedelta(days=rng.choice((0, 1, 1, 1, 2, 5)))
+        for _ in range(rng.choice((1, 1, 2))):
+            price = rng.choice(
+                ("0.000001", "0.35", "1.234567", "2.5", "7") if base > 1 else ("0.000001", "0.125", "0.7")
+            )
+            self.add(self.moment(day), "tariff", **fields, price=price)
 
     def night(self, day: date) -> None:
         """The night after a day: settled, missed, settled twice; and the moments its arrears will change."""
@@ -237,7 +242,7 @@ class Writer:
             at = datetime.combine(day, time(0), SHANGHAI) + rng.choice((0, 1, 600)) * MINUTE
             self.add(at, "open", account=name)
             if self.chance(0.8):
-                amount = rng.choice(("5", "300.00", "3000", "20000"))
+                amount = rng.choice(("5", "300.00", "3000", "50000", "500000"))
                 self.add(at, "top_up", account=name, amount=amount, reference=f"first {name}")
         for day in (self.first + timedelta(days=n) for n in range(self.days)):
             for name in self.names:
@@ -293,8 +298,7 @@ class Program:
         self.page_size = page_size
         self.accounts: dict[str, str] = {}
         self.keys: dict[str, str] = {}
-        self.names: dict[str, str] = {}  # the program's id of an account, order, pack or bill: the model's
-        self.seen_bills: dict[str, Json] = {}
+        self.names: dict[tuple[str, str], str] = {}  # ("pack_id", the program's id): the model's
         _, answer = self.command(None, "create_api_key", "--platform")
         self.platform = str(answer["key"])
 
@@ -337,11 +341,14 @@ class Program:
     def translate(self, value: Any) -> Any:
         """The program's ids, wherever they stand, become the model's."""
         if isinstance(value, dict):
-            return {k: self.names.get(v, v) if isinstance(v, str) else self.translate(v) for k, v in value.items()}
+            return {
+                key: self.names.get((key, one), one) if isinstance(one, str) else self.translate(one)
+                for key, one in value.items()
+            }
         return [self.translate(one) for one in value] if isinstance(value, list) else value
 
-    def program_id(self, name: str) -> str:
-        return next(theirs for theirs, ours in self.names.items() if ours == name)
+    def program_id(self, kind: str, name: str) -> str:
+        return next((theirs[1] for theirs, ours in self.names.items() if theirs[0] == kind and ours == name), name)
 
 
 def usage_order(row: Json) -> list[Any]:
@@ -385,7 +392,7 @@ class Run:
         code, answer = self.program.command(at, "create_account", account)
         self.same(0, code, "create_account")
         self.program.accounts[account] = answer["account_id"]
-        self.program.names[answer["account_id"]] = account
+        self.program.names["account_id", answer["account_id"]] = account
         code, answer = self.program.command(None, "create_api_key", "--account", answer["account_id"])
         self.program.keys[account] = answer["key"]
 
@@ -410,8 +417,8 @@ class Run:
             expected = next(o for o in self.world.orders_json(account, at) if o["order_id"] == order_id)
             if status == 201:
                 pairs = zip(expected["packs"], got[1]["packs"], strict=True)
-                self.program.names |= {theirs["pack_id"]: ours["pack_id"] for ours, theirs in pairs}
-                self.program.names[got[1]["order_id"]] = order_id
+                self.program.names |= {("pack_id", theirs["pack_id"]): ours["pack_id"] for ours, theirs in pairs}
+                self.program.names["order_id", got[1]["order_id"]] = order_id
                 answer = self.program.translate(got[1])
             self.same(expected, answer, "order")
 
@@ -428,7 +435,7 @@ class Run:
         packs = self.world.accounts[account].keys[key][1]["packs"]
         pack_id = packs[unit % len(packs)]
         status, code = self.world.refund(account, pack_id, at)
-        path = f"packs/{self.program.program_id(pack_id)}/refund/"
+        path = f"packs/{self.program.program_id('pack_id', pack_id)}/refund/"
         answer = self.answered((status, code), self.program.http(at, self.program.keys[account], "POST", path), path)
         if status == 200:
             self.same(next(p for p in self.world.packs_json(account, at) if p["pack_id"] == pack_id), answer, "pack")
@@ -535,10 +542,10 @@ class Run:
         for bill, row in zip(ours, rows, strict=True):
             name = f"{account} {bill['bill_id']}"
             if self.last or row["bill_id"] not in self.program.names.values():
-                theirs = next((t for t, o in self.program.names.items() if o == row["bill_id"]), row["bill_id"])
+                theirs = self.program.program_id("bill_id", row["bill_id"])
                 answer = self.program.get(at, account, f"bills/{theirs}/")
                 self.same({k: v for k, v in bill.items() if k != "bill_id"}, answer, f"bill {name}")
-                self.program.names[theirs] = name
+                self.program.names["bill_id", theirs] = name
 
     def check_rest(self, at: datetime, account: str) -> None:
         """Orders and each pack's drawdowns."""
@@ -546,7 +553,7 @@ class Run:
         ours = sorted(self.world.orders_json(account, at), key=lambda order: str(order["order_id"]))
         self.same(ours, orders, "orders")
         for pack in self.world.accounts[account].packs:
-            path = f"packs/{self.program.program_id(pack.pack_id)}/drawdowns/"
+            path = f"packs/{self.program.program_id('pack_id', pack.pack_id)}/drawdowns/"
             rows = [{**row, "bill_id": f"{account} {row['bill_id']}"} for row in pack.drawdowns]
             self.same(rows, self.program.pages(at, account, path), path)
 
