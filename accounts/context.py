@@ -1,7 +1,37 @@
-from django.http import HttpRequest
+"""What every page of the console knows."""
+
 from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from accounts.models import Account, Notice
+
+THEMES = ("light", "dark")
+THEME_COOKIE = "theme"
 
 
 def console(request: HttpRequest) -> dict[str, Any]:
-    """What every page of the console shows."""
-    return {}
+    """The clock, the account of the login (None without), its unread messages, the chosen theme; asked when used."""
+    theme = request.COOKIES.get(THEME_COOKIE)
+    account = SimpleLazyObject(lambda: account_of_login(request))
+    return {
+        "now": timezone.now(),
+        "account": account,
+        "unread": SimpleLazyObject(lambda: _unread(account_of_login(request))),
+        "theme": theme if theme in THEMES else "",
+    }
+
+
+def account_of_login(request: HttpRequest) -> Account | None:
+    """The account that the signed-in login owns; None for nobody and for staff without one."""
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return None
+    account: Account | None = getattr(user, "account", None)
+    return account
+
+
+def _unread(account: Account | None) -> int:
+    return Notice.objects.filter(account=account, read_at=None).count() if account else 0

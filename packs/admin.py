@@ -15,7 +15,7 @@ from iss_billing.days import day_of
 from iss_billing.fields import fen_money, micro_money
 from iss_billing.staff import LookOnly, LookOnlyInline, integer_of, money_field
 from packs import tariff
-from packs.models import Item, Order, OrderLine, Pack, PackType, Sku, SkuPrice, TariffPrice
+from packs.models import HOME_REGION, Item, Order, OrderLine, Pack, PackType, Sku, SkuPrice, TariffPrice
 
 if TYPE_CHECKING:
     SkuModelForm = forms.ModelForm[Sku]
@@ -114,7 +114,7 @@ class SkuAdmin(PricedAdmin):
 class TariffForm(ItemModelForm):
     """A new tariff price for an item and region, from a coming day."""
 
-    region = forms.CharField(label=_("region"), max_length=40, initial="cn-mainland")
+    region = forms.CharField(label=_("region"), max_length=40, initial=HOME_REGION)
     new_price = money_field(6, label=_("new price"))
     per = forms.IntegerField(label=_("per base units"), min_value=1)
     effective_day = forms.DateField(label=_("from day"), help_text=_("In force from 00:00 of this day, Asia/Shanghai."))
@@ -127,7 +127,7 @@ class TariffForm(ItemModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         now = timezone.now()
-        in_force = tariff.tariff_on(day_of(now)).get((self.instance.pk, "cn-mainland"))
+        in_force = tariff.tariff_on(day_of(now)).get((self.instance.pk, HOME_REGION))
         self.fields["effective_day"].initial = day_of(now) + timedelta(days=1)
         self.fields["per"].initial = in_force.per if in_force else 1
 
@@ -184,7 +184,7 @@ class ItemAdmin(PricedAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Item]:
         """With the price in force in the home region."""
         prices = TariffPrice.objects.filter(
-            item=OuterRef("pk"), region="cn-mainland", effective_day__lte=day_of(timezone.now())
+            item=OuterRef("pk"), region=HOME_REGION, effective_day__lte=day_of(timezone.now())
         ).order_by("-effective_day", "-id")
         rows: QuerySet[Item] = super().get_queryset(request)
         return rows.annotate(

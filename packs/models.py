@@ -10,6 +10,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import MODES, Account, User
 from iss_billing.fields import WideIntegerField
 
+HOME_REGION = "cn-mainland"
+"""The region that packs cover, and that usage without a region was in (rules 4.1)."""
 REFUND_WINDOW = timedelta(hours=5 * 24)
 """A customer's own refund is open until this long after the purchase, that instant included (rules 4.7)."""
 LAUNCH = datetime(2019, 12, 31, 16, tzinfo=UTC)

@@ -9,12 +9,12 @@ import msgspec
 
 from accounts.models import Account
 from iss_billing.days import SHANGHAI, oldest_accepted, start_of
-from packs.models import Aggregation, Item, TariffPrice
+from packs.models import HOME_REGION, Aggregation, Item, TariffPrice
 
 MOST_EVENTS = 10_000
 MOST_QUANTITY = 10**15
 FUTURE_ALLOWED = timedelta(minutes=10)
-HOME_REGION = "cn-mainland"
+
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]

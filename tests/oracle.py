@@ -23,6 +23,7 @@ MAINLAND = "cn-mainland"
 ITEMS: dict[str, dict[str, Any]] = {item["code"]: item for item in CATALOGUE["items"]}  # in catalogue order
 PACK_TYPES: dict[str, dict[str, Any]] = {pack_type["code"]: pack_type for pack_type in CATALOGUE["pack_types"]}
 SKUS: dict[str, dict[str, Any]] = {pack["sku"]: pack for pack in CATALOGUE["packs"]}
+STOPPED = ("suspended", "reclaimed")
 ONE_DAY = timedelta(days=1)
 
 Json = dict[str, Any]
@@ -92,9 +93,13 @@ class Account:
         return "suspended" if now >= self.arrears_since + ONE_DAY else "arrears"
 
     def post(self, now: datetime, kind: str, amount: Fraction, reference: str) -> None:
-        """One transfer (rules 7.1); nothing moves for 0. It begins or ends arrears (rules 6.1, 6.3)."""
+        """One transfer (rules 7.1); nothing moves for 0. It begins or ends arrears (rules 6.1, 6.3).
+
+        A posting also tells what time had changed and no sweep has told, so a later sweep does not tell it again.
+        """
         if amount == 0:
             return
+        self.announced = self.status(now) if self.status(now) in STOPPED else self.announced
         self.balance += amount
         row = {"time": now, "kind": kind, "amount": money(amount), "balance_after": money(self.balance)}
         self.ledger.append({**row, "reference": reference})
@@ -342,7 +347,7 @@ class World:
         changed: dict[str, str] = {}
         for account in self.accounts.values():
             status = account.status(now)
-            if status in ("suspended", "reclaimed") and status != account.announced:
+            if status in STOPPED and status != account.announced:
                 changed[account.name] = account.announced = status
         return changed
 
@@ -414,7 +419,7 @@ class World:
 
     def entitlement_json(self, name: str, now: datetime) -> Json:
         account, status = self.accounts[name], self.accounts[name].status(now)
-        stopped = status in ("suspended", "reclaimed")
+        stopped = status in STOPPED
         answer = {"account_id": name, "allowed": not stopped, "reason": status if stopped else None, "status": status}
         answer |= {"suspends_at": account.arrears_since and account.arrears_since + ONE_DAY}
         answer |= {"amount_to_clear": money(max(Fraction(0), -account.balance)), "balance": money(account.balance)}

@@ -1,0 +1,149 @@
+"""The console's figures and small parts as template tags; `iss_billing.formats` decides how they read."""
+
+from datetime import date, datetime, timedelta
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from accounts.standing import Standing
+from iss_billing import formats
+from iss_billing.days import day_of
+
+register = template.Library()
+
+
+def figure(value: formats.Figure, extra: str = "") -> SafeString:
+    """A figure as the stylesheet's `.q`: digits, lesser digits, unit; never broken across lines."""
+    dim = format_html('<span class="dim">{}</span>', value.dim) if value.dim else ""
+    unit = format_html('<span class="{}">{}</span>', "u u-first" if value.unit_first else "u", value.unit)
+    digits = format_html("{}{}", value.main, dim)
+    inner = format_html("{}{}", unit, digits) if value.unit_first else format_html("{}{}", digits, unit)
+    return format_html('<span class="{}">{}</span>', f"q {extra}".strip(), inner)
+
+
+@register.filter
+def money(fen: int) -> SafeString:
+    """Fen: 7,428.21 元 with the fen stepping back."""
+    return figure(formats.money(fen))
+
+
+@register.filter
+def plain_money(fen: int) -> str:
+    """Fen as words for a sentence or a label: 7,428.21 元."""
+    return str(formats.money(fen))
+
+
+@register.filter
+def signed_money(fen: int) -> SafeString:
+    """Fen with its sign: +100.00 元."""
+    return figure(formats.money(fen, signed=True))
+
+
+@register.filter
+def list_price(fen: int) -> SafeString:
+    """A catalogue price in fen: 2,200 元."""
+    return figure(formats.list_price(fen))
+
+
+@register.filter
+def exact_money(micro: int) -> SafeString:
+    """Micro-yuan with six places: 67.795857 元."""
+    return figure(formats.exact_money(micro))
+
+
+@register.filter
+def plain_exact_money(micro: int) -> str:
+    """Micro-yuan as words: 67.795857 元."""
+    return str(formats.exact_money(micro))
+
+
+@register.simple_tag
+def quantity(number: int, unit: str) -> SafeString:
+    """A quantity as bills state it."""
+    return figure(formats.quantity(number, unit))
+
+
+@register.simple_tag
+def remaining(number: int, unit: str) -> SafeString:
+    """What is left, rounded down."""
+    return figure(formats.remaining(number, unit))
+
+
+@register.simple_tag
+def size(number: int, unit: str) -> SafeString:
+    """The size of a pack."""
+    return figure(formats.size(number, unit), "size")
+
+
+@register.simple_tag
+def plain_size(number: int, unit: str) -> str:
+    """The size of a pack as words."""
+    return str(formats.size(number, unit))
+
+
+@register.simple_tag
+def unit_price(micro: int, per: int, unit: str) -> SafeString:
+    """A tariff price."""
+    return figure(formats.unit_price(micro, per, unit))
+
+
+@register.filter
+def share(part: int, whole: int) -> str:
+    """A bar's length: "61.2%"."""
+    return formats.percent(part, whole)
+
+
+@register.simple_tag(takes_context=True)
+def day(context: template.Context, value: date) -> str:
+    """11月18日; the year when it is another."""
+    return formats.day(value, day_of(context["now"]))
+
+
+@register.simple_tag(takes_context=True)
+def day_and_weekday(context: template.Context, value: date) -> str:
+    """11月18日 周三."""
+    return f"{formats.day(value, day_of(context['now']))} {formats.weekday(value)}"
+
+
+@register.filter
+def month(value: date) -> str:
+    """2026 年 11 月."""
+    return formats.month(value)
+
+
+@register.simple_tag(takes_context=True)
+def moment(context: template.Context, value: datetime) -> str:
+    """11月22日 14:20 in Asia/Shanghai."""
+    return formats.moment(value, context["now"])
+
+
+@register.simple_tag(takes_context=True)
+def until(context: template.Context, value: datetime) -> str:
+    """The time left until a moment, rounded down: 3 天 3 小时."""
+    left: timedelta = value - context["now"]
+    return formats.span(left)
+
+
+@register.simple_tag
+def bar(part: int, whole: int, kind: str = "fill") -> SafeString:
+    """A bar of what is left; `kind` is fill, fill-warn or frozen."""
+    paint = format_html('fill="url(#hatch)"') if kind == "frozen" else format_html('class="{}"', kind)
+    width = formats.percent(part, whole)
+    return format_html(
+        '<svg class="bar" aria-hidden="true"><rect {} width="{}" height="100%"/></svg>', paint, width
+    )
+
+
+STANDING_TAGS = {
+    Standing.ACTIVE: "tag-ok",
+    Standing.ARREARS: "tag-danger",
+    Standing.SUSPENDED: "tag-danger",
+    Standing.RECLAIMED: "tag-danger",
+}
+
+
+@register.filter
+def standing_class(standing: Standing) -> str:
+    """The tag of a standing."""
+    return STANDING_TAGS[standing]

@@ -1,0 +1,79 @@
+"""The cart of a browser session: SKU codes and how many; prices are looked up whenever it is shown."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from django.http import HttpRequest
+
+from packs.models import Sku
+from packs.orders import MOST_LINES, MOST_PER_LINE
+from packs.tariff import sku_prices
+
+KEY = "cart"
+
+
+class CartLine(NamedTuple):
+    """So many packs of a SKU at its present price in fen."""
+
+    sku: Sku
+    quantity: int
+    price: int
+
+    @property
+    def amount(self) -> int:
+        """Fen for all of them."""
+        return self.quantity * self.price
+
+
+class Cart(NamedTuple):
+    """What would be bought, in the order it was chosen."""
+
+    lines: list[CartLine]
+
+    @property
+    def total(self) -> int:
+        """Fen."""
+        return sum(line.amount for line in self.lines)
+
+    @property
+    def packs(self) -> int:
+        """How many packs."""
+        return sum(line.quantity for line in self.lines)
+
+
+def quantities(request: HttpRequest) -> dict[str, int]:
+    """The cart as the session keeps it."""
+    return dict(request.session.get(KEY, {}))
+
+
+def add(request: HttpRequest, code: str) -> None:
+    """One more of a SKU, as far as an order may have it."""
+    chosen = quantities(request)
+    if code in chosen or len(chosen) < MOST_LINES:
+        change(request, code, chosen.get(code, 0) + 1)
+
+
+def change(request: HttpRequest, code: str, quantity: int) -> None:
+    """So many of a SKU; 0 takes it out."""
+    chosen = quantities(request)
+    if quantity > 0:
+        chosen[code] = min(quantity, MOST_PER_LINE)
+    else:
+        chosen.pop(code, None)
+    request.session[KEY] = chosen
+
+
+def clear(request: HttpRequest) -> None:
+    """Empty it."""
+    request.session.pop(KEY, None)
+
+
+def load(request: HttpRequest, now: datetime) -> Cart:
+    """The cart with the SKUs still on sale, at the prices of `now`."""
+    chosen = quantities(request)
+    if not chosen:
+        return Cart([])
+    prices = sku_prices(now)
+    found = Sku.objects.filter(code__in=chosen, withdrawn_at=None).select_related("pack_type")
+    skus = {sku.code: sku for sku in found if sku.pk in prices}
+    return Cart([CartLine(skus[code], number, prices[skus[code].pk]) for code, number in chosen.items() if code in skus])

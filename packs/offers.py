@@ -1,0 +1,98 @@
+"""What is on sale, beside what pay-as-you-go would cost: the catalogue page's table (computed, never listed)."""
+
+from collections import defaultdict
+from datetime import datetime
+from fractions import Fraction
+from typing import NamedTuple
+
+from iss_billing.days import day_of
+from iss_billing.money import MICRO_PER_FEN, round_half_up
+from packs.models import PackType, Sku
+from packs.tariff import Price, sku_prices, tariff_on
+
+
+class Comparison(NamedTuple):
+    """A pack's price beside pay-as-you-go: its own price per unit, and what it saves in whole percent.
+
+    `unit_price` is in micro-yuan for `per` base units. `saves` is rounded down, 0 where it costs the same or saves
+    less than 1%; `dearer` where it costs more.
+    """
+
+    unit_price: int
+    per: int
+    saves: int
+    dearer: bool
+    same: bool
+
+
+class Offer(NamedTuple):
+    """A SKU on sale, its price in fen; no comparison where its items have no tariff."""
+
+    sku: Sku
+    price: int
+    comparison: Comparison | None
+
+
+class Row(NamedTuple):
+    """A pack type with its offers by size, None where a size is not sold; `tariff` is the price it spares."""
+
+    pack_type: PackType
+    covers: list[str]
+    tariff: Price | None
+    offers: list[Offer | None]
+
+
+class Table(NamedTuple):
+    """Pack types of one unit, comparable size by size; the columns are the sizes on sale."""
+
+    unit: str
+    sizes: list[int]
+    rows: list[Row]
+
+    @property
+    def saves_nothing(self) -> bool:
+        """Whether every pack of it costs what pay-as-you-go costs."""
+        offers = [offer for row in self.rows for offer in row.offers if offer]
+        return all(offer.comparison and offer.comparison.same for offer in offers)
+
+
+def compare(price: int, quantity: int, tariff: Price) -> Comparison:
+    """A pack of `quantity` base units for `price` fen beside a tariff price."""
+    pack, spared = price * MICRO_PER_FEN * tariff.per, quantity * tariff.price
+    unit_price = round_half_up(pack, quantity)
+    saves = (spared - pack) * 100 // spared if spared > pack else 0
+    return Comparison(unit_price, tariff.per, saves, dearer=pack > spared, same=pack == spared)
+
+
+def offers(now: datetime) -> list[Table]:
+    """The tables of what is on sale at `now`, in catalogue order."""
+    prices, tariff = sku_prices(now), tariff_on(day_of(now))
+    skus: dict[int, list[Sku]] = defaultdict(list)
+    for sku in Sku.objects.filter(withdrawn_at=None).select_related("pack_type"):
+        if sku.pk in prices:
+            skus[sku.pack_type_id].append(sku)
+    types = [kind for kind in PackType.objects.prefetch_related("covers") if skus[kind.pk]]
+    tables: list[Table] = []
+    for unit in dict.fromkeys(kind.unit for kind in types):
+        sizes = sorted({sku.quantity for kind in types if kind.unit == unit for sku in skus[kind.pk]})
+        rows = [_row(kind, skus[kind.pk], sizes, prices, tariff) for kind in types if kind.unit == unit]
+        tables.append(Table(unit, sizes, rows))
+    return tables
+
+
+def _row(
+    kind: PackType, skus: list[Sku], sizes: list[int], prices: dict[int, int], tariff: dict[tuple[int, str], Price]
+) -> Row:
+    items = list(kind.covers.all())
+    spared = [tariff[item.pk, kind.region] for item in items if (item.pk, kind.region) in tariff]
+    # of several covered items the cheapest: a saving is never overstated
+    lowest = min(spared, key=lambda price: Fraction(price.price, price.per), default=None)
+    by_size = {sku.quantity: sku for sku in skus}
+    found = [by_size.get(size) for size in sizes]
+    return Row(kind, [item.name for item in items], lowest, [_offer(sku, prices, lowest) if sku else None for sku in found])
+
+
+def _offer(sku: Sku, prices: dict[int, int], tariff: Price | None) -> Offer:
+    price = prices[sku.pk]
+    comparable = tariff is not None and tariff.price > 0
+    return Offer(sku, price, compare(price, sku.quantity, tariff) if tariff and comparable else None)

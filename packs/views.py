@@ -1,0 +1,239 @@
+"""Pages of buying: the catalogue with its cart, the confirmation, orders, and the billing mode beside them."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.customers import customer_page, page_of
+from accounts.models import BANDWIDTH, MODES, TRAFFIC, Account
+from accounts.modes import InArrears, mode_on, pending_mode, switch_mode
+from iss_billing import formats
+from iss_billing.days import day_of, next_day
+from packs import cart
+from packs.holdings import holdings
+from packs.models import HOME_REGION, Item, Order, PackType, Sku
+from packs.offers import offers
+from packs.orders import MOST_LINES, MOST_PER_LINE, LineRequest, OrderRefused, place_order
+from packs.tariff import tariff_on
+
+REFUSAL_STATUS = {"insufficient_balance": 402, "account_in_arrears": 403, "price_changed": 409}
+
+
+@customer_page
+@require_GET
+def buy(request: HttpRequest, account: Account) -> HttpResponse:
+    """The catalogue: pack types by sizes, beside pay-as-you-go, and the cart."""
+    now = timezone.now()
+    chosen = cart.load(request, now)
+    return render(
+        request,
+        "packs/buy.html",
+        {"tables": offers(now), "chosen": {line.sku.code: line.quantity for line in chosen.lines}}
+        | _checkout(account, chosen, now),
+    )
+
+
+def _checkout(account: Account, chosen: cart.Cart, now: datetime) -> dict[str, Any]:
+    """What a buyer is to know before paying: the sums, and which packs would be frozen (rules 3.3)."""
+    today = day_of(now)
+    mode = mode_on(account.pk, today)
+    after = account.balance - chosen.total
+    return {
+        "cart": chosen,
+        "after": after,
+        "missing": -min(after, 0),
+        "arrears": account.balance < 0,
+        "mode": mode,
+        "mode_name": dict(MODES)[mode],
+        "pending": pending_mode(account.pk, today),
+        "frozen": [line for line in chosen.lines if line.sku.pack_type.requires_billing_mode not in (None, mode)],
+        "traffic_frozen": mode != TRAFFIC,
+        "today": today,
+        "most": MOST_PER_LINE,
+    }
+
+
+@customer_page
+@require_POST
+def change_cart(request: HttpRequest, account: Account) -> HttpResponse:
+    """Put one in (`add`), take one kind out (`remove`), or set the quantities (`quantity-SKU`), then go on."""
+    form = request.POST
+    for name, value in form.items():
+        code = name.removeprefix("quantity-")
+        if code != name and code in cart.quantities(request) and value.isascii() and value.isdigit():
+            cart.change(request, code, int(value[:5]))
+    if (code := form.get("add")) and Sku.objects.filter(code=code.replace("\x00", ""), withdrawn_at=None).exists():
+        cart.add(request, code)
+    if code := form.get("remove"):
+        cart.change(request, code, 0)
+    if "confirm" in form:
+        return redirect("confirm")
+    return redirect(reverse("buy") + ("#cart" if "add" not in form else f"#{form['add']}"))
+
+
+@customer_page
+@require_http_methods(["GET", "POST"])
+def confirm(request: HttpRequest, account: Account) -> HttpResponse:
+    """What is bought, what it costs, what is left; then buy it, once however often the form is sent."""
+    if request.method == "POST":
+        return _buy(request, account)
+    now = timezone.now()
+    chosen = cart.load(request, now)
+    if not chosen.lines:
+        return redirect("buy")
+    context = {"key": str(uuid.uuid4())} | _checkout(account, chosen, now)
+    return render(request, "packs/confirm.html", context)
+
+
+def _buy(request: HttpRequest, account: Account) -> HttpResponse:
+    """Buy what the form showed, at the prices that it showed: the cart may have changed in another window."""
+    now = timezone.now()
+    key, lines = request.POST.get("key", ""), _shown_lines(request)
+    if lines is None or not 1 <= len(key) <= 255 or not key.isprintable():
+        messages.error(request, _("The form was incomplete: nothing was bought. Please confirm again."))
+        return redirect("confirm")
+    try:
+        order, _new = place_order(account_id=account.pk, lines=lines, key=key, now=now)
+    except OrderRefused as refusal:
+        return _refused(request, account, refusal, lines)
+    if {line.sku: line.quantity for line in lines} == cart.quantities(request):
+        cart.clear(request)
+    return redirect("order", order.pk)
+
+
+def _shown_lines(request: HttpRequest) -> list[LineRequest] | None:
+    """The lines of the confirmation's form, each `SKU:quantity:fen`; None where it is not one of ours."""
+    lines = []
+    for text in request.POST.getlist("line")[: MOST_LINES + 1]:
+        sku, quantity, price = (text.split(":") + ["", ""])[:3]
+        if not (quantity.isascii() and quantity.isdigit() and price.isascii() and price.isdigit()):
+            return None
+        if not 1 <= int(quantity[:9]) <= MOST_PER_LINE or len(price) > 15 or "\x00" in sku:
+            return None
+        lines.append(LineRequest(sku, int(quantity), int(price)))
+    return lines if 1 <= len(lines) <= MOST_LINES else None
+
+
+def _refused(request: HttpRequest, account: Account, refusal: OrderRefused, lines: list[LineRequest]) -> HttpResponse:
+    """The confirmation again, with why nothing was bought; prices are the present ones, to be confirmed anew."""
+    account.refresh_from_db()
+    now = timezone.now()
+    if refusal.code in ("unknown_sku", "idempotency_key_reused"):
+        for sku in refusal.extra.get("skus", ()):
+            cart.change(request, sku, 0)
+        messages.error(request, _("A pack is no longer on sale: nothing was bought. Please look at the cart again."))
+        return redirect("buy")
+    for line in lines:
+        cart.change(request, line.sku, line.quantity)
+    chosen = cart.load(request, now)
+    shown = {line.sku: line.expected_price for line in lines}
+    context = {
+        "key": str(uuid.uuid4()),
+        "refusal": refusal.code,
+        "shown_prices": {sku: price for sku, price in shown.items() if price != _present(chosen).get(sku)},
+    }
+    status = REFUSAL_STATUS.get(refusal.code, 400)
+    return render(request, "packs/confirm.html", context | _checkout(account, chosen, now), status=status)
+
+
+def _present(chosen: cart.Cart) -> dict[str, int]:
+    return {line.sku.code: line.price for line in chosen.lines}
+
+
+@customer_page
+@require_GET
+def orders(request: HttpRequest, account: Account) -> HttpResponse:
+    """Every order, newest first."""
+    rows = Order.objects.filter(account=account).prefetch_related("lines__sku__pack_type").order_by("-id")
+    return render(request, "packs/orders.html", {"page": page_of(request, rows)})
+
+
+@customer_page
+@require_GET
+def order(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
+    """One order: what was bought, what was paid, from when it counts."""
+    rows = Order.objects.filter(account=account).prefetch_related("lines__sku__pack_type")
+    found = get_object_or_404(rows, pk=pk)
+    transfer = account.transfers.filter(kind="purchase", reference=f"order:{found.pk}").first()
+    mode = mode_on(account.pk, day_of(timezone.now()))
+    lines = list(found.lines.all())
+    frozen = [line for line in lines if line.sku.pack_type.requires_billing_mode not in (None, mode)]
+    context = {"order": found, "lines": lines, "transfer": transfer, "frozen": frozen, "day": day_of(found.placed_at)}
+    return render(request, "packs/order.html", context)
+
+
+@customer_page
+@require_http_methods(["GET", "POST"])
+def billing_mode(request: HttpRequest, account: Account) -> HttpResponse:
+    """How network use is billed: what a switch freezes or thaws, and the switch itself."""
+    now = timezone.now()
+    today = day_of(now)
+    if request.method == "POST":
+        return _switch(request, account, now)
+    mode = mode_on(account.pk, today)
+    other = TRAFFIC if mode == BANDWIDTH else BANDWIDTH
+    held = [holding for holding in holdings(account.pk, today, mode) if holding.pack_type.requires_billing_mode]
+    context = {
+        "mode": mode,
+        "mode_name": dict(MODES)[mode],
+        "other": other,
+        "other_name": dict(MODES)[other],
+        "pending": pending_mode(account.pk, today),
+        "held": held,
+        "arrears": account.balance < 0,
+        "tomorrow": next_day(today),
+        "billed": _billed_in(today),
+    }
+    return render(request, "packs/billing_mode.html", context)
+
+
+def _billed_in(today: Any) -> dict[str, list[tuple[Item, Any]]]:
+    """Which items each mode bills, with today's price at home."""
+    tariff = tariff_on(today)
+    found: dict[str, list[tuple[Item, Any]]] = {BANDWIDTH: [], TRAFFIC: []}
+    for item in Item.objects.exclude(requires_billing_mode=None):
+        price = tariff.get((item.pk, HOME_REGION))
+        if price is not None and item.requires_billing_mode is not None:
+            found[item.requires_billing_mode].append((item, price))
+    return found
+
+
+def _switch(request: HttpRequest, account: Account, now: datetime) -> HttpResponse:
+    mode = request.POST.get("mode", "")
+    if mode not in dict(MODES):
+        raise Http404
+    try:
+        switch_mode(account_id=account.pk, mode=mode, now=now)
+    except InArrears:
+        messages.error(request, _("An account in arrears cannot switch its billing mode. Nothing was changed."))
+    else:
+        pending = pending_mode(account.pk, day_of(now))
+        if pending:
+            words = {"day": formats.day(pending.effective_day, day_of(now)), "mode": dict(MODES)[pending.mode]}
+            messages.success(request, _("From %(day)s 00:00 on: %(mode)s. It can be taken back until then.") % words)
+        else:
+            messages.success(request, _("It stays as it is: %(mode)s.") % {"mode": dict(MODES)[mode]})
+    target = request.POST.get("next", "")
+    allowed = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
+    return redirect(target if allowed else "billing-mode")
+
+
+@require_GET
+def tariff(request: HttpRequest) -> HttpResponse:
+    """The price list, for anyone: what is in force today, and what is scheduled."""
+    today = day_of(timezone.now())
+    rows = []
+    items = {item.pk: item for item in Item.objects.all()}
+    prices = tariff_on(today)
+    for (item, region), price in sorted(prices.items(), key=lambda entry: (items[entry[0][0]].position, entry[0][1])):
+        rows.append((items[item], region, price))
+    return render(request, "packs/tariff.html", {"rows": rows, "today": today, "pack_types": PackType.objects.all()})

@@ -1,0 +1,284 @@
+"""Pages that need what was settled: the overview, held packs with their drawdowns, bills, and refunds."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import Count, F, Max, Min, Prefetch, Sum, Window
+from django.db.models.functions import RowNumber
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods
+
+from accounts import standing
+from accounts.customers import customer_page, page_of
+from accounts.models import MODES, Account
+from accounts.modes import mode_on, pending_mode
+from accounts.views import balance_transfers
+from iss_billing import formats
+from iss_billing.days import day_of
+from packs.holdings import Holding, holdings
+from packs.models import Item, Pack, PackStatus
+from packs.refunds import RefundRefused, refund_pack
+from settlement.bill_text import bill_sum, explain
+from settlement.estimate import Estimate, estimate
+from settlement.models import Bill, BillLine, Drawdown
+
+RECENT = 5
+PACKS_SHOWN = 20
+"""Of one type, on the page of packs: the next in drawing order."""
+ENDED_SHOWN = 50
+MOST_WEEK = 7
+WARN_BELOW = 10
+"""Percent of a type's last pack below which its bar warns."""
+
+
+@customer_page
+@require_GET
+def overview(request: HttpRequest, account: Account) -> HttpResponse:
+    """Balance, standing, billing mode, what is held, today's estimate, the latest bills and transfers."""
+    now = timezone.now()
+    today = day_of(now)
+    mode = mode_on(account.pk, today)
+    expected = estimate(account.pk, now)
+    context = {
+        "mode": mode,
+        "mode_name": dict(MODES)[mode],
+        "pending": pending_mode(account.pk, today),
+        "holdings": holdings(account.pk, today, mode),
+        "estimate": expected,
+        "lines_today": _lines(expected),
+        "pending_due": sum(bill.statement.amount_due for bill in expected.pending),
+        "month": _month_so_far(account, today),
+        "bills": Bill.objects.filter(account=account).order_by("-day", "-sequence")[:RECENT],
+        "transfers": balance_transfers(account)[:RECENT],
+    }
+    return render(request, "settlement/overview.html", context | _standing(account, now))
+
+
+def _standing(account: Account, now: datetime) -> dict[str, Any]:
+    """The standing with its clock: from when to when, how much of it is gone (rules 6)."""
+    state = account.standing_at(now)
+    since = account.arrears_since
+    found: dict[str, Any] = {"standing": state, "to_clear": -account.balance}
+    if since is None:
+        return found
+    suspends, reclaims = since + standing.GRACE, since + standing.RECLAIM_AFTER
+    begin, end = (since, suspends) if state == standing.Standing.ARREARS else (suspends, reclaims)
+    gone = (now - begin) // timedelta(seconds=1), (end - begin) // timedelta(seconds=1)
+    return found | {"suspends": suspends, "reclaims": reclaims, "begin": begin, "end": end, "gone": gone}
+
+
+def _month_so_far(account: Account, today: date) -> dict[str, Any]:
+    """What this month's days have cost, as far as they are settled."""
+    rows = Bill.objects.filter(account=account, day__gte=today.replace(day=1), day__lte=today)
+    sums = rows.aggregate(due=Sum("amount_due"), days=Count("day", distinct=True))
+    due, days = int(sums["due"] or 0), sums["days"]
+    return {"due": due, "days": days, "mean": due // days if days else 0, "first": today.replace(day=1)}
+
+
+def _lines(expected: Estimate) -> list[dict[str, Any]]:
+    """Today's estimated lines by item, regions added up; those that packs cover wholly say so."""
+    if expected.today is None:
+        return []
+    items = Item.objects.in_bulk({line.item_id for line in expected.today.statement.lines})
+    found: dict[int, dict[str, Any]] = {}
+    for line in expected.today.statement.lines:
+        row = found.setdefault(line.item_id, {"item": items[line.item_id], "amount": 0, "drawn": 0, "charged": 0})
+        row["amount"] += line.amount
+        row["drawn"] += line.drawn
+        row["charged"] += line.charged
+    return list(found.values())
+
+
+# ── packs ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@customer_page
+@require_GET
+def packs(request: HttpRequest, account: Account) -> HttpResponse:
+    """Every pack: by type in drawing order, with its latest drawdowns and its refund; then the ended ones."""
+    now = timezone.now()
+    today = day_of(now)
+    mode = mode_on(account.pk, today)
+    held = holdings(account.pk, today, mode)
+    shown = [pack for holding in held for pack in holding.packs[:PACKS_SHOWN]]
+    drawdowns = _latest_drawdowns([pack.pk for pack in shown])
+    open_packs = [pack.pk for holding in held for pack in holding.packs]
+    ended = Pack.objects.filter(account=account).exclude(pk__in=open_packs).select_related("pack_type", "sku")
+    context = {
+        "panels": [_panel(holding, drawdowns, now) for holding in held],
+        "ended": _ended(ended.annotate(last_day=Max("drawdowns__line__bill__day")).order_by("-id")[:ENDED_SHOWN], today),
+        "mode": mode,
+        "pending": pending_mode(account.pk, today),
+        "since": _mode_since(account, today, mode),
+        "mode_name": dict(MODES)[mode],
+    }
+    return render(request, "settlement/packs.html", context)
+
+
+def _panel(holding: Holding, drawdowns: dict[int, list[Drawdown]], now: datetime) -> dict[str, Any]:
+    covers = [item.name for item in holding.pack_type.covers.all()]
+    rows = [
+        {
+            "pack": pack,
+            "first": place == 0,
+            "drawdowns": drawdowns.get(pack.pk, []),
+            "refundable_until": pack.refundable_until(now),
+            "low": pack.remaining * 100 < pack.total * WARN_BELOW and len(holding.packs) == 1,
+        }
+        for place, pack in enumerate(holding.packs[:PACKS_SHOWN])
+    ]
+    more = len(holding.packs) - len(rows)
+    return {"holding": holding, "covers": covers if len(covers) > 1 else [], "rows": rows, "more": more}
+
+
+def _latest_drawdowns(pack_ids: list[int]) -> dict[int, list[Drawdown]]:
+    """The latest drawdowns of each pack, newest first."""
+    newest = Window(RowNumber(), partition_by=F("pack_id"), order_by=F("id").desc())
+    rows = Drawdown.objects.filter(pack_id__in=pack_ids).annotate(place=newest).filter(place__lte=MOST_WEEK)
+    found: dict[int, list[Drawdown]] = {}
+    for drawn in rows.select_related("line__bill", "line__item").order_by("-id"):
+        found.setdefault(drawn.pack_id, []).append(drawn)
+    return found
+
+
+def _mode_since(account: Account, today: date, mode: str) -> date | None:
+    """From which day on the present mode has been in force; None when it always was."""
+    since = None
+    for word in account.mode_changes.filter(effective_day__lte=today).order_by("-effective_day", "-id"):
+        if mode_on(account.pk, word.effective_day) != mode:
+            break
+        since = word.effective_day
+    return since
+
+
+def _ended(rows: Any, today: date) -> list[dict[str, Any]]:
+    """Packs that are over, with how they ended."""
+    found = []
+    for pack in rows:
+        status = pack.status_on(today, "")
+        on = day_of(pack.refunded_at) if status == PackStatus.REFUNDED else pack.last_day
+        found.append({"pack": pack, "status": status, "on": on or pack.valid_until})
+    return found
+
+
+@customer_page
+@require_GET
+def pack(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
+    """One pack with every drawdown, newest first."""
+    rows = Pack.objects.filter(account=account).select_related("pack_type", "sku", "order_line")
+    found = get_object_or_404(rows, pk=pk)
+    now = timezone.now()
+    drawdowns = found.drawdowns.select_related("line__bill", "line__item").order_by("-id")
+    context = {
+        "pack": found,
+        "status": found.status_on(day_of(now), mode_on(account.pk, day_of(now))),
+        "page": page_of(request, drawdowns),
+        "refundable_until": found.refundable_until(now),
+    }
+    return render(request, "settlement/pack.html", context)
+
+
+@customer_page
+@require_http_methods(["GET", "POST"])
+def refund(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
+    """What a refund gives back and what it would cost (rules 4.7); then the refund itself."""
+    found = get_object_or_404(Pack.objects.filter(account=account).select_related("pack_type", "sku"), pk=pk)
+    now = timezone.now()
+    if request.method == "POST":
+        return _refund(request, account, found, now)
+    until = found.refundable_until(now)
+    if until is None:
+        return render(request, "settlement/not_refundable.html", {"pack": found}, status=409)
+    with_it, without_it = estimate(account.pk, now), estimate(account.pk, now, without_pack=found.pk)
+    context = {
+        "pack": found,
+        "until": until,
+        "after": account.balance + found.price,
+        "cost": with_it.balance_after - without_it.balance_after,
+        "days": _days_concerned(with_it, found),
+    }
+    return render(request, "settlement/refund.html", context)
+
+
+def _days_concerned(expected: Estimate, found: Pack) -> list[date]:
+    """The days whose unsettled usage would draw from this pack."""
+    bills = expected.pending + ([expected.today] if expected.today else [])
+    return [
+        bill.day
+        for bill in bills
+        if any(drawn.pack_id == found.pk for line in bill.statement.lines for drawn in line.draws)
+    ]
+
+
+def _refund(request: HttpRequest, account: Account, found: Pack, now: datetime) -> HttpResponse:
+    try:
+        refund_pack(account_id=account.pk, pack_id=found.pk, now=now)
+    except RefundRefused as refusal:
+        found.refresh_from_db()
+        return render(request, "settlement/not_refundable.html", {"pack": found, "code": refusal.code}, status=409)
+    messages.success(request, _("%(amount)s are back on the balance.") % {"amount": formats.money(found.price)})
+    return redirect("packs")
+
+
+# ── bills ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@customer_page
+@require_GET
+def bills(request: HttpRequest, account: Account) -> HttpResponse:
+    """The bills of one month with their total; `?month=2026-11`, the latest with a bill by default."""
+    rows = Bill.objects.filter(account=account)
+    reach = rows.aggregate(first=Min("day"), last=Max("day"))
+    if reach["last"] is None:
+        return render(request, "settlement/bills.html", {"month": None})
+    month = _month_asked(request) or reach["last"].replace(day=1)
+    following = (month + timedelta(days=32)).replace(day=1)
+    before = (month - timedelta(days=1)).replace(day=1)
+    listed = rows.filter(day__gte=month, day__lt=following).order_by("-day", "-sequence")
+    totals = listed.order_by().aggregate(rated=Sum("rated_total"), due=Sum("amount_due"))
+    context = {
+        "month": month,
+        "bills": listed,
+        "rated": int(totals["rated"] or 0),
+        "due": int(totals["due"] or 0),
+        "earlier": before if before >= reach["first"].replace(day=1) else None,
+        "later": following if following <= reach["last"] else None,
+    }
+    return render(request, "settlement/bills.html", context)
+
+
+def _month_asked(request: HttpRequest) -> date | None:
+    text = request.GET.get("month", "")
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(f"{text}-01")
+    except ValueError as error:
+        raise Http404 from error
+
+
+@customer_page
+@require_GET
+def bill(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
+    """One bill, explained: each line with its packs and its arithmetic, and how it was rounded to the fen."""
+    mine = Bill.objects.filter(account=account)
+    found = get_object_or_404(mine, pk=pk)
+    drawdowns = Prefetch("drawdowns", Drawdown.objects.select_related("pack").order_by("id"))
+    lines = list(BillLine.objects.filter(bill=found).select_related("item").prefetch_related(drawdowns))
+    today = day_of(timezone.now())
+    context = {
+        "bill": found,
+        "groups": explain(found, lines, today),
+        "sum": bill_sum(found, lines),
+        "before": found.balance_after + found.amount_due,
+        "mode_name": dict(MODES)[found.billing_mode],
+        "siblings": mine.filter(day=found.day).exclude(pk=found.pk).order_by("sequence"),
+        "previous": mine.filter(day__lt=found.day).order_by("-day", "-sequence").first(),
+        "next": mine.filter(day__gt=found.day).order_by("day", "sequence").first(),
+        "regions": len({line.region for line in lines}) > 1,
+    }
+    return render(request, "settlement/bill.html", context)
