@@ -214,6 +214,11 @@ class Transfer(models.Model):
         """Fen as they move the balance: positive in, negative out, 0 when it does not move."""
         return self.amount * ((self.credit == Book.BALANCE) - (self.debit == Book.BALANCE))
 
+    @property
+    def cause(self) -> str:
+        """The id of the order, bill or pack that `reference` names ("order:12")."""
+        return self.reference.rpartition(":")[2]
+
 
 class Notice(models.Model):
     """The outbox: what a customer is to be told, written in the transaction that causes it, told once."""

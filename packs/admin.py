@@ -15,7 +15,7 @@ from iss_billing.days import day_of
 from iss_billing.fields import fen_money, micro_money
 from iss_billing.staff import LookOnly, LookOnlyInline, integer_of, money_field
 from packs import tariff
-from packs.models import HOME_REGION, Item, Order, OrderLine, Pack, PackType, Sku, SkuPrice, TariffPrice
+from packs.models import HOME_REGION, Item, Order, OrderLine, PackType, Sku, SkuPrice, TariffPrice
 
 if TYPE_CHECKING:
     SkuModelForm = forms.ModelForm[Sku]

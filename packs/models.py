@@ -113,6 +113,11 @@ class PackType(Named):
         verbose_name = _("pack type")
         verbose_name_plural = _("pack types")
 
+    @property
+    def short_name(self) -> str:
+        """The name where a page speaks of packs anyway: 宠物识别, Pet recognition."""
+        return self.name.removesuffix("资源包").removesuffix(" pack").partition(" (")[0]
+
 
 class Sku(models.Model):
     """What is sold: one size of a pack type."""

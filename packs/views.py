@@ -20,7 +20,7 @@ from iss_billing import formats
 from iss_billing.days import day_of, next_day
 from packs import cart
 from packs.holdings import holdings
-from packs.models import HOME_REGION, Item, Order, PackType, Sku
+from packs.models import HOME_REGION, Item, Order, Sku
 from packs.offers import offers
 from packs.orders import MOST_LINES, MOST_PER_LINE, LineRequest, OrderRefused, place_order
 from packs.tariff import tariff_on
@@ -236,4 +236,4 @@ def tariff(request: HttpRequest) -> HttpResponse:
     prices = tariff_on(today)
     for (item, region), price in sorted(prices.items(), key=lambda entry: (items[entry[0][0]].position, entry[0][1])):
         rows.append((items[item], region, price))
-    return render(request, "packs/tariff.html", {"rows": rows, "today": today, "pack_types": PackType.objects.all()})
+    return render(request, "packs/tariff.html", {"rows": rows, "today": today})

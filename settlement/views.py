@@ -51,6 +51,7 @@ def overview(request: HttpRequest, account: Account) -> HttpResponse:
         "estimate": expected,
         "lines_today": _lines(expected),
         "pending_due": sum(bill.statement.amount_due for bill in expected.pending),
+        "tonight": account.balance - expected.balance_after,
         "month": _month_so_far(account, today),
         "bills": Bill.objects.filter(account=account).order_by("-day", "-sequence")[:RECENT],
         "transfers": balance_transfers(account)[:RECENT],

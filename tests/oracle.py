@@ -394,6 +394,17 @@ class World:
         """Newest day first, and within a day the newest sequence."""
         return sorted(self.accounts[name].bills, key=lambda bill: (bill["day"], bill["sequence"]), reverse=True)
 
+    def tariff_json(self, day: date) -> Json:
+        """The tariff in force on a day, by item and region."""
+        rows: Json = {}
+        for item, region in self.tariff:
+            price = self.price_on(item, region, day)
+            if price:
+                start = max(start for start in self.tariff[item, region] if start <= day)
+                row = {"item": item, "region": region, "price": money(price[0], 6), "per": price[1]}
+                rows[f"{item} {region}"] = row | {"effective_from": str(start)}
+        return rows
+
     def usage_json(self, name: str, until: date) -> list[Json]:
         """A row for each part of a day's quantity above 0, in the order of day, item, region, state."""
         account, rows = self.accounts[name], []

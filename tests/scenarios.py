@@ -15,6 +15,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+from urllib.parse import urlencode
 
 import time_machine
 from django.core.management import call_command
@@ -118,6 +119,8 @@ class Writer:
             event["data"]["quantity"] = self.rng.randint(1, 500)
         if self.chance(0.2):
             event["time"] = self.stamp(now - timedelta(hours=self.rng.randrange(40)))
+        if self.chance(0.1):
+            event["subject"] = self.rng.choice(self.names)
         return event
 
     def spoil(self, event: Json, data: Json) -> None:
@@ -328,10 +331,10 @@ class Program:
         assert status == 200, f"GET {path}: {status} {answer}"
         return self.translate(answer)
 
-    def pages(self, now: datetime, account: str, path: str) -> list[Json]:
+    def pages(self, now: datetime, account: str, path: str, **query: str) -> list[Json]:
         """Every page of a list, by its `next` links."""
         rows: list[Json] = []
-        url: str | None = f"{path}?page_size={self.page_size}"
+        url: str | None = f"{path}?{urlencode({**query, 'page_size': self.page_size})}"
         while url:
             answer = self.get(now, account, url)
             rows += answer["results"]
@@ -548,7 +551,7 @@ class Run:
                 self.program.names["bill_id", theirs] = name
 
     def check_rest(self, at: datetime, account: str) -> None:
-        """Orders and each pack's drawdowns."""
+        """Orders, each pack's drawdowns, filters, and the catalogue in force."""
         orders = sorted(self.program.pages(at, account, "orders/"), key=lambda order: str(order["order_id"]))
         ours = sorted(self.world.orders_json(account, at), key=lambda order: str(order["order_id"]))
         self.same(ours, orders, "orders")
@@ -556,6 +559,27 @@ class Run:
             path = f"packs/{self.program.program_id('pack_id', pack.pack_id)}/drawdowns/"
             rows = [{**row, "bill_id": f"{account} {row['bill_id']}"} for row in pack.drawdowns]
             self.same(rows, self.program.pages(at, account, path), path)
+        self.check_filters(at, account)
+        status, answer = self.program.http(at, "", "GET", "catalogue/", headers={"Authorization": ""})
+        self.same(200, status, "catalogue/")
+        prices = {pack["sku"]: pack["price"] for pack in answer["packs"]}
+        self.same({sku: money(price) for sku, price in self.world.pack_prices.items()}, prices, "catalogue/ packs")
+        tariff = {f"{row['item']} {row['region']}": row for row in answer["tariff"]}
+        self.same(self.world.tariff_json(day_of(at)), tariff, "catalogue/ tariff")
+        self.same(len(answer["tariff"]), len(self.world.tariff_json(day_of(at))), "catalogue/ tariff rows")
+
+    def check_filters(self, at: datetime, account: str) -> None:
+        """Lists cut by day, status and pack type."""
+        query = {"from": str(day_of(at) - timedelta(days=9)), "to": str(day_of(at) - timedelta(days=3))}
+        bills = self.program.pages(at, account, "bills/", **query)
+        ours = [bill for bill in self.world.bills_json(account) if query["from"] <= bill["day"] <= query["to"]]
+        self.same([bill["day"] for bill in ours], [bill["day"] for bill in bills], "bills/ from to")
+        for field, value in [("status", s) for s in ("active", "frozen", "refunded", "exhausted")] + [
+            ("pack_type", kind) for kind in PACK_TYPES
+        ]:
+            packs = [pack["pack_id"] for pack in self.world.packs_json(account, at) if pack[field] == value]
+            got = self.program.pages(at, account, "packs/", **{field: value})
+            self.same(sorted(packs), sorted(pack["pack_id"] for pack in got), f"packs/ {field}={value}")
 
 
 def run(seed: int) -> None:

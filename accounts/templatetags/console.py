@@ -1,8 +1,11 @@
 """The console's figures and small parts as template tags; `iss_billing.formats` decides how they read."""
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from django import template
+from django.forms import BoundField
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -44,6 +47,26 @@ def signed_money(fen: int) -> SafeString:
 def list_price(fen: int) -> SafeString:
     """A catalogue price in fen: 2,200 元."""
     return figure(formats.list_price(fen))
+
+
+@register.filter
+def button_price(fen: int) -> SafeString:
+    """A catalogue price for a price button, which sets its parts itself."""
+    price = formats.list_price(fen)
+    unit = format_html('<span class="u">{}</span>', price.unit)
+    return format_html("{} {}", unit, price.main) if price.unit_first else format_html("{}{}", price.main, unit)
+
+
+@register.filter
+def plain_list_price(fen: int) -> str:
+    """A catalogue price as words: 2,200 元."""
+    return str(formats.list_price(fen))
+
+
+@register.filter
+def bare_unit_price(micro: int) -> str:
+    """The digits of a unit price, where a heading names its unit."""
+    return formats.unit_price(micro, 1, "").main.removeprefix("CNY ")
 
 
 @register.filter
@@ -133,6 +156,19 @@ def bar(part: int, whole: int, kind: str = "fill") -> SafeString:
     return format_html(
         '<svg class="bar" aria-hidden="true"><rect {} width="{}" height="100%"/></svg>', paint, width
     )
+
+
+@register.filter
+def lookup(mapping: Mapping[str, Any], key: str) -> Any:
+    """The value of a key; None where there is none."""
+    return mapping.get(key)
+
+
+@register.inclusion_tag("parts/field.html")
+def field(bound: BoundField) -> dict[str, Any]:
+    """A form field with its label, hint and errors, tied together for screen readers."""
+    classes = "form-control is-invalid" if bound.errors else "form-control"
+    return {"field": bound, "control": bound.as_widget(attrs={"class": classes})}
 
 
 STANDING_TAGS = {

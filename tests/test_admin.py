@@ -1,0 +1,328 @@
+"""Staff's pages: prices with a reason, money with a cause, refunds, and records that nobody edits by hand."""
+
+from collections.abc import Iterator
+from datetime import date
+from html import unescape
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.admin.models import LogEntry
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.keys import make_key
+from accounts.models import Account, ApiKey, Notice, Transfer, User
+from accounts.opening import open_account
+from packs.models import Item, Order, Pack, PackType, Sku, SkuPrice, TariffPrice
+from packs.tariff import tariff_on
+from settlement.models import Bill, SettlementRun
+from tests.worlds import assert_books, at, buy, night, opened, top_up, use, yuan
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[None]:
+    """Noon of 8 March 2026; the books are true in the end."""
+    with time_machine.travel(at("2026-03-08T12:00"), tick=False):
+        yield
+    assert_books()
+
+
+@pytest.fixture
+def staff() -> User:
+    return User.objects.create_superuser("staff@example.com", "x")
+
+
+@pytest.fixture
+def desk(staff: User) -> Client:
+    """A browser in which staff are signed in."""
+    client = Client(headers={"Accept-Language": "en"})
+    client.force_login(staff)
+    return client
+
+
+class Fields(HTMLParser):
+    """The fields of a page's forms with their values, as a browser would send them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take an input or the chosen option, and know a textarea."""
+        given = {name: value or "" for name, value in attrs}
+        if tag in ("input", "textarea") and given.get("name") and given.get("type") not in ("submit", "checkbox"):
+            self.found[given["name"]] = given.get("value", "")
+        if tag == "select":
+            self.select = given["name"]
+        if tag == "option" and ("selected" in given or self.select not in self.found):
+            self.found[self.select] = given.get("value", "")
+
+
+def url_of(row: Model, page: str = "change") -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{page}", args=[row.pk])
+
+
+def submit(client: Client, url: str, **entered: str) -> Any:
+    """Fill in the form of a page and send it; the response of the page that follows."""
+    page = client.get(url)
+    assert page.status_code == 200
+    fields = Fields(page.content.decode()).found
+    assert entered.keys() <= fields.keys(), (entered.keys(), fields.keys())
+    return client.post(url, fields | entered, follow=True)
+
+
+def complaints(response: Any) -> str:
+    """What the page says is wrong."""
+    assert not response.redirect_chain, "the form was accepted"
+    page = response.content.decode()
+    assert 'class="errorlist' in page
+    return unescape(page)
+
+
+# prices
+
+
+def test_a_pack_price_is_changed_at_once_and_kept_with_who_when_why_from_and_to(desk: Client, staff: User) -> None:
+    alice = opened()
+    sku = Sku.objects.get(code="pet-100k")
+    response = submit(desk, url_of(sku), new_price_0="199.50", reason="spring sale")
+    assert response.redirect_chain
+    row = sku.prices.latest("id")
+    assert (row.price, row.from_price, row.reason) == (yuan("199.50"), yuan("250.00"), "spring sale")
+    assert (row.made_by, row.effective_at) == (staff, timezone.now())
+    assert [pack.price for pack in buy(alice, "pet-100k", "2026-03-08T12:00")] == [yuan("199.50")]
+    page = desk.get(url_of(sku)).content.decode()
+    for shown in ("199.50", "250.00", "spring sale", "staff@example.com"):
+        assert shown in page
+
+
+@pytest.mark.parametrize(
+    ("price", "reason"),
+    [
+        ("199.50", ""),
+        ("199.50", "   "),
+        *((price, "sale") for price in ("", "0", "0.00", "-1", "1.005", "free", "NaN", "1000000000.01", "1e3000")),
+    ],
+)
+def test_an_impossible_pack_price_or_none_without_reason_is_refused(desk: Client, price: str, reason: str) -> None:
+    assert complaints(submit(desk, url_of(Sku.objects.get(code="pet-100k")), new_price_0=price, reason=reason))
+    assert SkuPrice.objects.count() == 34
+
+
+def test_a_refused_price_says_why(desk: Client) -> None:
+    response = submit(desk, url_of(Sku.objects.get(code="pet-100k")), new_price_0="0", reason="sale")
+    assert "above 0.00" in complaints(response)
+
+
+TARIFF = {"region": "cn-mainland", "new_price_0": "3", "per": "1000", "effective_day": "2026-03-09", "reason": "costs"}
+
+
+def test_a_tariff_is_changed_from_a_coming_day_and_its_history_shown(desk: Client, staff: User) -> None:
+    pet = Item.objects.get(code="ai.pet")
+    assert submit(desk, url_of(pet), **TARIFF).redirect_chain
+    assert submit(desk, url_of(pet), **(TARIFF | {"region": "cn-hongkong", "new_price_0": "0.000001"})).redirect_chain
+    row, opened_region = TariffPrice.objects.order_by("id")[21:]
+    assert (row.price, row.per, row.effective_day) == (3_000_000, 1000, date(2026, 3, 9))
+    assert (row.from_price, row.from_per, row.reason) == (2_500_000, 1000, "costs")
+    assert (row.made_by, row.made_at) == (staff, timezone.now())
+    assert (opened_region.region, opened_region.price, opened_region.from_price) == ("cn-hongkong", 1, None)
+    prices = [tariff_on(date(2026, 3, day))[pet.pk, "cn-mainland"].price for day in (8, 9)]
+    assert prices == [2_500_000, 3_000_000]
+    page = desk.get(url_of(pet)).content.decode()
+    for shown in ("3.00", "2.50", "costs", "staff@example.com"):
+        assert shown in page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"effective_day": "2026-03-08"},
+        {"effective_day": "2026-03-01"},
+        {"effective_day": "soon"},
+        {"new_price_0": "-1"},
+        {"new_price_0": "0.0000001"},
+        {"new_price_0": ""},
+        {"per": "0"},
+        {"per": "1.5"},
+        {"per": str(10**16)},
+        {"region": "中国"},
+        {"region": ""},
+        {"region": "x" * 41},
+        {"reason": " "},
+    ],
+    ids=str,
+)
+def test_an_impossible_tariff_is_refused(desk: Client, change: dict[str, str]) -> None:
+    assert complaints(submit(desk, url_of(Item.objects.get(code="ai.pet")), **(TARIFF | change)))
+    assert TariffPrice.objects.count() == 21
+
+
+def test_a_tariff_for_today_is_refused_with_the_reason_why(desk: Client) -> None:
+    response = submit(desk, url_of(Item.objects.get(code="ai.pet")), **(TARIFF | {"effective_day": "2026-03-08"}))
+    assert "coming 00:00" in complaints(response)
+
+
+def test_prices_and_carries_are_shown_with_all_their_decimals(desk: Client) -> None:
+    pet = Item.objects.get(code="ai.pet")
+    assert submit(desk, url_of(pet), **(TARIFF | {"new_price_0": "0.000001"})).redirect_chain
+    assert "0.000001" in desk.get(url_of(pet)).content.decode()
+    alice = opened()
+    use(alice, "ai.face", 3, "2026-03-05T10:00")
+    night("2026-03-06T02:00")
+    for row in (alice, Bill.objects.get()):
+        assert "0.0015" in desk.get(url_of(row)).content.decode()
+
+
+# money
+
+
+def test_staff_record_a_top_up_once_for_a_reference(desk: Client, staff: User) -> None:
+    alice, bob = opened(balance=None), opened("bob", balance=None)
+    for _ in range(2):
+        assert submit(
+            desk, url_of(alice, "top-up"), amount_0="12.5", reference="bank-1", reason="by phone"
+        ).redirect_chain
+    [transfer] = Transfer.objects.all()
+    assert (transfer.account, transfer.kind, transfer.amount, transfer.reference) == (alice, "top_up", 1250, "bank-1")
+    assert (transfer.reason, transfer.made_by, transfer.time) == ("by phone", staff, timezone.now())
+    for account, amount in ((alice, "12.51"), (bob, "12.50")):
+        assert "bank-1" in complaints(submit(desk, url_of(account, "top-up"), amount_0=amount, reference="bank-1"))
+    for amount, reference in (("0", "r"), ("-1", "r"), ("1.001", "r"), ("", "r"), ("1", ""), ("100000000000.01", "r")):
+        assert complaints(submit(desk, url_of(alice, "top-up"), amount_0=amount, reference=reference))
+    assert Transfer.objects.count() == 1
+    assert {entry.user for entry in LogEntry.objects.filter(object_id=str(alice.pk))} == {staff}
+
+
+def test_staff_adjust_a_balance_both_ways_with_a_reason(desk: Client, staff: User) -> None:
+    alice = opened(balance="10.00")
+    url = url_of(alice, "adjust")
+    assert submit(desk, url, amount_0="2.50", reason="our mistake").redirect_chain
+    assert submit(desk, url, amount_0="-0.50", reason="too much").redirect_chain
+    rows = alice.transfers.filter(kind="adjustment").order_by("id")
+    assert [(row.signed_amount, row.reason, row.made_by) for row in rows] == [
+        (250, "our mistake", staff),
+        (-50, "too much", staff),
+    ]
+    for amount, reason in (("1", ""), ("1", "  "), ("0", "why"), ("0.001", "why"), ("", "why")):
+        assert complaints(submit(desk, url, amount_0=amount, reason=reason))
+    alice.refresh_from_db()
+    assert alice.balance == yuan("12.00")
+
+
+def test_an_adjustment_sent_twice_is_one(desk: Client) -> None:
+    alice = opened(balance=None)
+    form = Fields(desk.get(url_of(alice, "adjust")).content.decode()).found | {"amount_0": "1.00", "reason": "mistake"}
+    for _ in range(2):
+        assert desk.post(url_of(alice, "adjust"), form).status_code == 302
+    alice.refresh_from_db()
+    assert (alice.balance, alice.transfers.count()) == (100, 1)
+
+
+def test_staff_refund_a_used_pack_with_a_reason(desk: Client, staff: User) -> None:
+    alice = opened()
+    [pack] = buy(alice, "pet-100k", "2026-03-01T10:00")
+    use(alice, "ai.pet", 40_000, "2026-03-01T11:00")
+    night("2026-03-02T02:00")
+    url = url_of(pack, "refund")
+    assert "150.00" in desk.get(url).content.decode()  # what it gives is shown before
+    assert complaints(submit(desk, url, reason=" "))
+    assert submit(desk, url, reason="complaint 7").redirect_chain
+    transfer = alice.transfers.get(kind="refund")
+    assert (transfer.amount, transfer.reason, transfer.made_by) == (yuan("150.00"), "complaint 7", staff)
+    again = submit(desk, url, reason="complaint 7")
+    assert "refunded before" in again.content.decode()
+    assert alice.transfers.filter(kind="refund").count() == 1
+
+
+# what nobody edits by hand, and who may not come in
+
+
+LOOKED_AT = [Account, ApiKey, Bill, Notice, Order, Pack, PackType, SettlementRun, Transfer]
+
+
+@pytest.fixture
+def world() -> Account:
+    """A row of everything that staff look at."""
+    alice = opened(balance="250.00")
+    make_key(account_id=alice.pk, name="ci", now=timezone.now())
+    buy(alice, "pet-100k", "2026-03-01T10:00")
+    use(alice, "ai.pet", 101_000, "2026-03-01T11:00")
+    night("2026-03-02T02:00")
+    top_up(alice, "5.00", "2026-03-02T03:00")
+    return alice
+
+
+def everything() -> list[Any]:
+    """Every row that is looked at, and the catalogue."""
+    return [
+        list(model._default_manager.order_by("pk").values()) for model in (*LOOKED_AT, Sku, SkuPrice, Item, TariffPrice)
+    ]
+
+
+@pytest.mark.parametrize("model", [*LOOKED_AT, Sku, Item])
+def test_records_are_looked_at_and_never_added_changed_or_deleted_by_hand(
+    desk: Client, world: Account, model: type[Model]
+) -> None:
+    row = model._default_manager.latest("pk")
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+    for url in (reverse(f"{name}_changelist"), url_of(row)):
+        assert desk.get(url).status_code == 200
+    before = everything()
+    form = Fields(desk.get(url_of(row)).content.decode()).found
+    values = {field.name: "7" for field in model._meta.fields}
+    for url in (reverse(f"{name}_add"), url_of(row, "delete")):
+        assert desk.get(url).status_code == 403
+        assert desk.post(url, form | values | {"post": "yes"}).status_code == 403
+    if model in (Sku, Item):  # whose one edit is a new price
+        complaints(desk.post(url_of(row), form | values | {"reason": ""}, follow=True))
+    else:
+        assert desk.post(url_of(row), form | values).status_code == 403
+    action = {"action": "delete_selected", "_selected_action": str(row.pk), "post": "yes"}
+    desk.post(reverse(f"{name}_changelist"), action)
+    assert everything() == before
+
+
+def test_records_are_found_by_name_and_number(desk: Client, world: Account) -> None:
+    for model in (Account, Transfer, Notice, Pack, Order, Bill):
+        url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        row = model._default_manager.latest("pk")
+        assert url_of(row) in desk.get(url, {"q": "alice"}).content.decode()
+        assert url_of(row) not in desk.get(url, {"q": "nobody at all"}).content.decode()
+
+
+def doors() -> list[str]:
+    """Every way in that moves money or prices, and the front door."""
+    account, pack = Account.objects.get(name="alice"), Pack.objects.get()
+    acts = [url_of(account, "top-up"), url_of(account, "adjust"), url_of(pack, "refund")]
+    return [reverse("admin:index"), url_of(account), url_of(Sku.objects.earliest("pk")), *acts]
+
+
+def test_customers_and_strangers_are_sent_to_sign_in(world: Account) -> None:
+    customer = open_account(name="b", now=timezone.now(), email="b@example.com", password="x").user
+    for user in (None, customer):
+        client = Client()
+        if user:
+            client.force_login(user)
+        before = everything()
+        for url in doors():
+            for response in (client.get(url), client.post(url, {"amount_0": "5", "reference": "r", "reason": "r"})):
+                assert response.status_code == 302
+                assert response.headers["Location"].startswith(reverse("admin:login"))
+        assert everything() == before
+
+
+def test_staff_without_the_right_neither_move_money_nor_change_prices(world: Account) -> None:
+    client = Client()
+    client.force_login(User.objects.create_user("junior@example.com", "x", is_staff=True))
+    before = everything()
+    for url in doors()[1:]:
+        for response in (client.get(url), client.post(url, {"amount_0": "5", "reference": "r", "reason": "r"})):
+            assert response.status_code == 403
+    assert everything() == before
