@@ -7,8 +7,7 @@ different weights; `str()` of it is the plain text.
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from django.utils.translation import get_language, ngettext
-from django.utils.translation import gettext as _
+from django.utils.translation import get_language, npgettext, pgettext
 
 from iss_billing.days import SHANGHAI, day_of
 from iss_billing.money import FEN_PER_YUAN, MICRO_PER_YUAN, round_half_up
@@ -78,15 +77,15 @@ def _trimmed(value: int, scale: int) -> str:
 def per_text(unit: str, per: int) -> str:
     """What a price is for: 千次, GB, Mbps, 路, 分钟."""
     known = {
-        (CALL, 1000): _("1,000 calls"),
-        (CALL, 1): _("call"),
+        (CALL, 1000): pgettext("price per", "1,000 calls"),
+        (CALL, 1): pgettext("price per", "call"),
         (BYTE, GB): "GB",
         (BYTE, TB): "TB",
         (BIT_PER_SECOND, MBPS): "Mbps",
-        (CHANNEL, 1): _("channel"),
-        (SECOND, 60): _("minute"),
-        (SECOND, 1): _("second"),
-        (SECOND, 3600): _("hour"),
+        (CHANNEL, 1): pgettext("price per", "channel"),
+        (SECOND, 60): pgettext("price per", "minute"),
+        (SECOND, 1): pgettext("price per", "second"),
+        (SECOND, 3600): pgettext("price per", "hour"),
     }
     return known.get((unit, per)) or f"{per:,} {unit_text(unit, per)}"
 
@@ -94,11 +93,11 @@ def per_text(unit: str, per: int) -> str:
 def unit_text(unit: str, number: int) -> str:
     """The name of a base unit beside a number."""
     return {
-        CALL: ngettext("call", "calls", number),
-        BYTE: ngettext("byte", "bytes", number),
+        CALL: npgettext("unit", "call", "calls", number),
+        BYTE: npgettext("unit", "byte", "bytes", number),
         BIT_PER_SECOND: "bit/s",
-        CHANNEL: ngettext("channel", "channels", number),
-        SECOND: ngettext("second", "seconds", number),
+        CHANNEL: npgettext("unit", "channel", "channels", number),
+        SECOND: npgettext("unit", "second", "seconds", number),
     }.get(unit, unit)
 
 
@@ -201,6 +200,6 @@ def span(value: timedelta) -> str:
     minutes = max(0, value // timedelta(minutes=1))
     days, hours = divmod(minutes // 60, 24)
     if days:
-        return f"{days} {ngettext('day', 'days', days)} {hours} {ngettext('hour', 'hours', hours)}"
+        return f"{days} {npgettext('duration', 'day', 'days', days)} {hours} {npgettext('duration', 'hour', 'hours', hours)}"
     minutes %= 60
-    return f"{hours} {ngettext('hour', 'hours', hours)} {minutes} {ngettext('minute', 'minutes', minutes)}"
+    return f"{hours} {npgettext('duration', 'hour', 'hours', hours)} {minutes} {npgettext('duration', 'minute', 'minutes', minutes)}"

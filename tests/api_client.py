@@ -16,7 +16,7 @@ class Api:
     """Calls the API with one key; `None` as the account is the platform."""
 
     def __init__(self, account: Account | None, key: str | None = None) -> None:
-        self.key = key or make_key(account_id=account and account.pk, name="test", now=timezone.now())[1]
+        self.key = key or make_key(account_id=account.pk if account else None, name="test", now=timezone.now())[1]
         self.client = Client(headers={"Authorization": f"Bearer {self.key}"})
 
     def get(self, path: str, **query: Any) -> Any:

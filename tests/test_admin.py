@@ -171,8 +171,8 @@ def test_a_tariff_for_today_is_refused_with_the_reason_why(desk: Client) -> None
 
 def test_prices_and_carries_are_shown_with_all_their_decimals(desk: Client) -> None:
     pet = Item.objects.get(code="ai.pet")
-    assert submit(desk, url_of(pet), **(TARIFF | {"new_price_0": "0.000001"})).redirect_chain
-    assert "0.000001" in desk.get(url_of(pet)).content.decode()
+    assert submit(desk, url_of(pet), **(TARIFF | {"new_price_0": "0.0125"})).redirect_chain
+    assert "0.0125" in desk.get(url_of(pet)).content.decode()
     alice = opened()
     use(alice, "ai.face", 3, "2026-03-05T10:00")
     night("2026-03-06T02:00")

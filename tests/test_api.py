@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from accounts.keys import make_key
 from accounts.models import Account, ApiKey, User
-from accounts.opening import open_account
 from packs.models import Sku
 from tests.api_client import BASE, Api, problem, yuan_of
 from tests.worlds import at, bill_of, buy, night, opened, top_up, use
@@ -104,15 +103,20 @@ def test_what_belongs_to_another_account_is_not_there(alice: Account) -> None:
 
 
 def test_a_browser_session_may_ask_and_with_a_csrf_token_act() -> None:
-    account = open_account(name="a", now=timezone.now(), email="a@example.com", password="x")
+    user = User.objects.create_user("a@example.com", "x")
+    account = Account.objects.create(name="a", opened_at=timezone.now(), user=user)
     client = Client(enforce_csrf_checks=True)
-    client.force_login(account.user)
+    client.force_login(user)
     assert client.get(BASE + "account/").json()["account_id"] == str(account.pk)
-    call = {"path": BASE + "account/billing-mode/", "data": {"mode": "traffic"}, "content_type": "application/json"}
-    assert problem(client.put(**call))["code"] == "csrf_failed"
+
+    def switch(**headers: str) -> Any:
+        body = {"mode": "traffic"}
+        return client.put(BASE + "account/billing-mode/", body, content_type="application/json", headers=headers)
+
+    assert problem(switch())["code"] == "csrf_failed"
     assert client.get(BASE + "account/").json()["pending_billing_mode"] is None
     client.cookies["csrftoken"] = token = "a" * 32
-    response = client.put(**call, headers={"X-CSRFToken": token})
+    response = switch(**{"X-CSRFToken": token})
     assert (response.status_code, response.json()["pending_billing_mode"]["mode"]) == (200, "traffic")
 
 

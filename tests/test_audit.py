@@ -87,7 +87,8 @@ def plant(sql: str) -> None:
 
 def rows(check: Check) -> list[dict[str, Any]]:
     """The rows that a check names."""
-    return [json.loads(row) if isinstance(row, str) else row for row in check.broken]
+    broken: list[Any] = list(check.broken)
+    return [json.loads(row) if isinstance(row, str) else row for row in broken]
 
 
 def named(outcome: Audit, name: str) -> list[dict[str, Any]]:

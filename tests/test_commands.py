@@ -2,6 +2,7 @@
 
 import json
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pytest_django import Settings
 
 from accounts.keys import find_key
 from accounts.models import Account, User
-from packs.models import Item, Sku, SkuPrice, TariffPrice
+from packs.models import Item, PackType, Sku, SkuPrice, TariffPrice
 from packs.tariff import sku_prices, tariff_on
 from tests.shell import Shell
 from tests.worlds import assert_books, at, buy, opened, yuan
@@ -123,17 +124,16 @@ def test_the_launch_catalogue_is_loaded_exactly() -> None:
     assert len(tariff) == Item.objects.count() == 21
     for entry, item in zip(catalogue["items"], Item.objects.order_by("position"), strict=True):
         price = tariff[item.pk, "cn-mainland"]
-        assert (price.price, price.per) == (round(float(entry["price"]) * 1_000_000), entry["per"])
+        assert (price.price, price.per) == (int(Decimal(entry["price"]) * 1_000_000), entry["per"])
         names = ("code", "name_zh", "name_en", "unit", "aggregation", "requires_billing_mode")
         assert {name: getattr(item, name) for name in names} == {name: entry[name] for name in names}
-    types = Sku._meta.get_field("pack_type").related_model._default_manager.order_by("position")
-    for entry, pack_type in zip(catalogue["pack_types"], types, strict=True):
+    for entry, pack_type in zip(catalogue["pack_types"], PackType.objects.order_by("position"), strict=True):
         names = ("code", "name_zh", "name_en", "unit", "region", "requires_billing_mode")
         assert {name: getattr(pack_type, name) for name in names} == {name: entry[name] for name in names}
         assert [item.code for item in pack_type.covers.order_by("position")] == entry["covers"]
     for entry, sku in zip(catalogue["packs"], Sku.objects.order_by("position"), strict=True):
         assert (sku.code, sku.pack_type.code, sku.quantity) == (entry["sku"], entry["pack_type"], entry["quantity"])
-        assert (prices[sku.pk], sku.valid_until) == (round(float(entry["price"]) * 100), date(2099, 12, 31))
+        assert (prices[sku.pk], sku.valid_until) == (int(Decimal(entry["price"]) * 100), date(2099, 12, 31))
 
 
 def stored() -> list[Any]:

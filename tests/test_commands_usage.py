@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from accounts.models import Account
+from accounts.models import Account, Transfer, User
 from packs.models import Pack
-from settlement.models import SettlementRun, UsageEvent
+from settlement.models import Bill, SettlementRun, UsageEvent
 from tests.shell import Shell
 from tests.worlds import assert_books, bills_of, buy, event, night, opened, send, use, yuan
 
@@ -171,3 +171,20 @@ def test_demo_is_refused_in_production(manage: Shell, settings: Settings) -> Non
     settings.DEBUG = False
     ran = manage("demo", "--json")
     assert (ran.refusal[0], ran.out, Account.objects.count()) == (1, "", 0)
+
+
+def test_demo_lives_through_its_days_and_again_changes_nothing(manage: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("settlement.demo.DAYS", 3)  # the whole story takes too long for a test
+    monkeypatch.setattr("settlement.demo.ARREARS_DAYS", 2)
+    assert manage("demo", "--now", "2026-03-08T12:00", "--json").json == {}
+
+    def rows() -> list[Any]:
+        return [list(model._default_manager.order_by("pk").values()) for model in (User, Account, Pack, Bill, Transfer)]
+
+    before = rows()
+    customer = Account.objects.get(user__email="demo@example.com")
+    assert [str(bill.day) for bill in bills_of(customer)] == ["2026-03-05", "2026-03-06", "2026-03-07"]
+    assert list(User.objects.filter(is_staff=True).values_list("email", flat=True)) == ["staff@example.com"]
+    assert manage("demo", "--now", "2026-03-08T12:30", "--json").json == {}
+    assert rows() == before
+    assert_books()

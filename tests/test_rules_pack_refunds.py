@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def balance(account: Account) -> int:
 def reprice(item: str, micro: int, per: int, day: str) -> None:
     """A tariff in the home region from a day on, scheduled well ahead."""
     row = Item.objects.get(code=item)
-    words = {"region": "cn-mainland", "effective_day": date.fromisoformat(day), "reason": "test"}
+    words: dict[str, Any] = {"region": "cn-mainland", "effective_day": date.fromisoformat(day), "reason": "test"}
     set_tariff(item=row, price=micro, per=per, now=at("2026-02-01T00:00"), **words)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -242,7 +243,7 @@ def test_rule_5_5_every_change_is_kept_with_who_when_and_why() -> None:
 def test_rule_5_5_a_tariff_may_open_a_region() -> None:
     alice = opened()
     pet = Item.objects.get(code="ai.pet")
-    words = {"region": "cn-hongkong", "per": 1000, "reason": "opening", "now": at("2026-03-05T10:00")}
+    words: dict[str, Any] = {"region": "cn-hongkong", "per": 1000, "reason": "opening", "now": at("2026-03-05T10:00")}
     set_tariff(item=pet, price=4_000_000, effective_day=date(2026, 3, 6), **words)
     both = [event(alice, "ai.pet", 1000, f"2026-03-0{day}T10:00:00", region="cn-hongkong") for day in (5, 6)]
     outcome = send(both, "2026-03-06T12:00")
