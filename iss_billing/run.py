@@ -26,7 +26,7 @@ class Processes(manager.Manager):  # type: ignore[misc]  # honcho has no types
 
     def terminate(self) -> None:
         """Stop all, because one has ended or a signal came."""
-        if self.first is None:
+        if not self._terminating:
             self.first = next((name for name, process in self._processes.items() if "returncode" in process), None)
         super().terminate()
 

@@ -98,7 +98,7 @@ def test_bills_come_newest_day_first_and_within_days_both_inclusive(alice: Accou
     assert shown(to="2026-03-04", page_size="1") == [("04", 1)]
     late = api.get(f"bills/{bill_of(alice, '2026-03-05', 2).pk}/")
     assert (late["amount_due"], late["lines"][0]["quantity"]) == (yuan_of("2.00"), 800)
-    for query in ("from=2026-3-5", "to=yesterday", "from=2026-02-30", "to="):
+    for query in ("from=2026-3-5", "to=yesterday", "from=2026-02-30"):
         answer = problem(api.client.get(f"{BASE}bills/?{query}"))
         assert (answer["code"], list(answer["errors"])) == ("invalid", [query.split("=")[0]])
 

@@ -241,7 +241,7 @@ def test_packs_come_in_drawing_order_and_by_status_and_type(alice: Account) -> N
     assert [row["status"] for row in api.get("packs/")["results"]] == list(statuses)
     assert shown(pack_type="pet") == [order[0], order[2], order[4]]
     assert (shown(pack_type="pet", status="active"), shown(pack_type="body")) == ([latest.pk], [])
-    for query in ("status=fresh", "pack_type=cat", "status=", "pack_type="):
+    for query in ("status=fresh", "pack_type=cat"):
         answer = problem(api.client.get(f"{BASE}packs/?{query}"))
         assert (answer["status"], answer["code"], list(answer["errors"])) == (400, "invalid", [query.split("=")[0]])
 
