@@ -215,8 +215,13 @@ class Transfer(models.Model):
         return self.amount * ((self.credit == Book.BALANCE) - (self.debit == Book.BALANCE))
 
     @property
+    def has_own_cause(self) -> bool:
+        """Whether an order, a bill or a pack caused it, which `reference` then names ("order:12")."""
+        return self.kind in (Kind.PURCHASE, Kind.USAGE, Kind.REFUND, Kind.RECOGNITION)
+
+    @property
     def cause(self) -> str:
-        """The id of the order, bill or pack that `reference` names ("order:12")."""
+        """The id of the order, bill or pack that caused it."""
         return self.reference.rpartition(":")[2]
 
 

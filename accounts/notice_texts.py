@@ -1,12 +1,13 @@
 """What a notice says, in the active language: the same words in the mail and in the console."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from django.utils import dateformat, timezone, translation
 from django.utils.translation import gettext as _
 
 from accounts.models import Notice
+from iss_billing import formats
+from iss_billing.days import SHANGHAI
 
 
 def text_of(notice: Notice) -> tuple[str, str]:
@@ -14,7 +15,7 @@ def text_of(notice: Notice) -> tuple[str, str]:
     if notice.kind == Notice.Type.PACK_EXHAUSTED:
         return _pack_exhausted(notice.data)
     words = {
-        "balance": notice.data["balance"],
+        "balance": notice.data["balance"].replace("-", formats.MINUS),
         "suspends": _moment(notice.data["suspends_at"]),
         "reclaims": _moment(notice.data["reclaims_at"]),
     }
@@ -46,8 +47,8 @@ def text_of(notice: Notice) -> tuple[str, str]:
 
 
 def _pack_exhausted(data: dict[str, Any]) -> tuple[str, str]:
-    english = (translation.get_language() or "").startswith("en")
-    words = {"name": data["name_en" if english else "name_zh"], "day": data["day"], "bought": data["purchased_day"]}
+    english = not formats.chinese()
+    words = {"name": data["name_en" if english else "name_zh"], "day": _day(data["day"]), "bought": _day(data["purchased_day"])}
     return (
         _("%(name)s: a pack is used up") % words,
         _(
@@ -58,6 +59,11 @@ def _pack_exhausted(data: dict[str, Any]) -> tuple[str, str]:
     )
 
 
+def _day(text: str) -> str:
+    return formats.day(date.fromisoformat(text))
+
+
 def _moment(text: str) -> str:
-    """A stored moment in Asia/Shanghai, to the minute."""
-    return dateformat.format(timezone.localtime(datetime.fromisoformat(text)), "Y-m-d H:i")
+    """A stored moment in Asia/Shanghai, to the minute, with its year: a mail is read later."""
+    local = datetime.fromisoformat(text).astimezone(SHANGHAI)
+    return f"{formats.day(local.date())} {local:%H:%M}"

@@ -189,6 +189,11 @@ def month(value: date) -> str:
     return f"{value.year} 年 {value.month} 月" if chinese() else f"{_MONTHS[value.month - 1]} {value.year}"
 
 
+def short_month(value: date) -> str:
+    """A month of this year: 11 月, Nov."""
+    return f"{value.month} 月" if chinese() else _MONTHS[value.month - 1]
+
+
 def moment(value: datetime, now: datetime) -> str:
     """A moment in Asia/Shanghai to the minute: 11月22日 14:20."""
     local = value.astimezone(SHANGHAI)
@@ -200,6 +205,17 @@ def span(value: timedelta) -> str:
     minutes = max(0, value // timedelta(minutes=1))
     days, hours = divmod(minutes // 60, 24)
     if days:
-        return f"{days} {npgettext('duration', 'day', 'days', days)} {hours} {npgettext('duration', 'hour', 'hours', hours)}"
-    minutes %= 60
-    return f"{hours} {npgettext('duration', 'hour', 'hours', hours)} {minutes} {npgettext('duration', 'minute', 'minutes', minutes)}"
+        return f"{_days(days)} {_hours(hours)}"
+    return f"{_hours(hours)} {_minutes(minutes % 60)}"
+
+
+def _days(number: int) -> str:
+    return npgettext("duration", "%(number)s day", "%(number)s days", number) % {"number": number}
+
+
+def _hours(number: int) -> str:
+    return npgettext("duration", "%(number)s hour", "%(number)s hours", number) % {"number": number}
+
+
+def _minutes(number: int) -> str:
+    return npgettext("duration", "%(number)s minute", "%(number)s minutes", number) % {"number": number}

@@ -90,7 +90,7 @@ def confirm(request: HttpRequest, account: Account) -> HttpResponse:
     chosen = cart.load(request, now)
     if not chosen.lines:
         return redirect("buy")
-    context = {"key": str(uuid.uuid4())} | _checkout(account, chosen, now)
+    context = {"key": str(uuid.uuid4()), "shown_prices": {}} | _checkout(account, chosen, now)
     return render(request, "packs/confirm.html", context)
 
 

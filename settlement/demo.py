@@ -17,6 +17,7 @@ from settlement.arrears import sweep
 from settlement.engine import settle
 from settlement.events import Data, Event, judge_all
 from settlement.metering import store
+from settlement.models import UsageEvent
 
 DAYS = 60
 ARREARS_DAYS = 12
@@ -36,7 +37,7 @@ AI_PER_DAY = {
     "ai.kitchen.phone": 7_900,
     "video.snapshot": 3_000,
 }
-TRAFFIC_PER_DAY = {"traffic.down": 240 * 10**9, "traffic.up": 95 * 10**9}
+TRAFFIC_PER_DAY = {"traffic.down": 150 * 10**9, "traffic.up": 95 * 10**9}
 PEAKS = {"bandwidth.down": 28 * 10**6, "bandwidth.up": 19 * 10**6}
 STORED = 1_050 * 10**9
 CHANNELS = 48
@@ -70,6 +71,7 @@ ACTS = (
     Act(40, 10, "switch", BANDWIDTH),
     Act(50, 9, "top_up", "5000.00"),
     Act(57, 14, "buy", "kitchen-1m"),
+    Act(58, 16, "buy", "kitchen-1m"),
 )
 
 
@@ -78,7 +80,8 @@ def make_demo(now: datetime) -> bool:
 
     Every step has its own key or reference, so that none is ever done twice.
     """
-    User.objects.filter(email=STAFF).exists() or User.objects.create_superuser(STAFF, PASSWORD)
+    if not User.objects.filter(email=STAFF).exists():
+        User.objects.create_superuser(STAFF, PASSWORD)
     customer = _account("云岚连锁", CUSTOMER, now, DAYS)
     debtor = _account("青石便利", IN_ARREARS, now, ARREARS_DAYS)
     opened = day_of(customer.opened_at)
@@ -99,8 +102,6 @@ def make_demo(now: datetime) -> bool:
 
 def _complete(customer: Account, end: date) -> bool:
     """Whether the last day's usage has been reported: what follows is the worker's."""
-    from settlement.models import UsageEvent
-
     return UsageEvent.objects.filter(account=customer, day=end).exists()
 
 

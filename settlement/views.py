@@ -43,13 +43,15 @@ def overview(request: HttpRequest, account: Account) -> HttpResponse:
     today = day_of(now)
     mode = mode_on(account.pk, today)
     expected = estimate(account.pk, now)
+    lines = _lines(expected)
     context = {
         "mode": mode,
         "mode_name": dict(MODES)[mode],
         "pending": pending_mode(account.pk, today),
         "holdings": holdings(account.pk, today, mode),
         "estimate": expected,
-        "lines_today": _lines(expected),
+        "charged_today": [row for row in lines if row["charged"]],
+        "drawn_today": [row for row in lines if not row["charged"]],
         "pending_due": sum(bill.statement.amount_due for bill in expected.pending),
         "tonight": account.balance - expected.balance_after,
         "month": _month_so_far(account, today),
@@ -81,15 +83,14 @@ def _month_so_far(account: Account, today: date) -> dict[str, Any]:
 
 
 def _lines(expected: Estimate) -> list[dict[str, Any]]:
-    """Today's estimated lines by item, regions added up; those that packs cover wholly say so."""
+    """Today's estimated lines by item, regions added up."""
     if expected.today is None:
         return []
     items = Item.objects.in_bulk({line.item_id for line in expected.today.statement.lines})
     found: dict[int, dict[str, Any]] = {}
     for line in expected.today.statement.lines:
-        row = found.setdefault(line.item_id, {"item": items[line.item_id], "amount": 0, "drawn": 0, "charged": 0})
+        row = found.setdefault(line.item_id, {"item": items[line.item_id], "amount": 0, "charged": 0})
         row["amount"] += line.amount
-        row["drawn"] += line.drawn
         row["charged"] += line.charged
     return list(found.values())
 
@@ -276,6 +277,7 @@ def bill(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
         "groups": explain(found, lines, today),
         "sum": bill_sum(found, lines),
         "before": found.balance_after + found.amount_due,
+        "carry_size": abs(found.carry_in),
         "mode_name": dict(MODES)[found.billing_mode],
         "siblings": mine.filter(day=found.day).exclude(pk=found.pk).order_by("sequence"),
         "previous": mine.filter(day__lt=found.day).order_by("-day", "-sequence").first(),

@@ -135,6 +135,12 @@ def month(value: date) -> str:
     return formats.month(value)
 
 
+@register.filter
+def short_month(value: date) -> str:
+    """11 月."""
+    return formats.short_month(value)
+
+
 @register.simple_tag(takes_context=True)
 def moment(context: template.Context, value: datetime) -> str:
     """11月22日 14:20 in Asia/Shanghai."""
