@@ -17,6 +17,19 @@ class InArrears(Exception):
     """A balance below 0 allows no new switch (rules 4.8)."""
 
 
+def mode_since(account_id: int, today: date) -> date | None:
+    """From which day on today's mode has been in force without a break; None when it always was."""
+    words = ModeChange.objects.filter(account_id=account_id, effective_day__lte=today).order_by("effective_day", "id")
+    # of several words for one day the last counts
+    by_day = dict(words.values_list("effective_day", "mode"))
+    mode, since = mode_on(account_id, today), None
+    for day in sorted(by_day, reverse=True):
+        if by_day[day] != mode:
+            return since
+        since = day
+    return since if mode != DEFAULT else None
+
+
 class Pending(NamedTuple):
     """A switch that has been asked for and can be taken back until `effective_day` begins."""
 

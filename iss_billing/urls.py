@@ -1,11 +1,15 @@
 """Every address of the product."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
+from django.utils.functional import lazy
+from django.views.generic import RedirectView
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("iss_billing.api_urls")),
+    path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("console/icon.svg"))),
     path("", include("accounts.urls")),
     path("", include("packs.urls")),
     path("", include("settlement.urls")),

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from accounts import standing
 from accounts.customers import customer_page, page_of
 from accounts.models import MODES, Account
-from accounts.modes import mode_on, pending_mode
+from accounts.modes import mode_on, mode_since, pending_mode
 from accounts.views import balance_transfers
 from iss_billing import formats
 from iss_billing.days import day_of
@@ -115,7 +115,7 @@ def packs(request: HttpRequest, account: Account) -> HttpResponse:
         "ended": _ended(ended.annotate(last_day=Max("drawdowns__line__bill__day")).order_by("-id")[:ENDED_SHOWN], today),
         "mode": mode,
         "pending": pending_mode(account.pk, today),
-        "since": _mode_since(account, today, mode),
+        "since": mode_since(account.pk, today),
         "mode_name": dict(MODES)[mode],
     }
     return render(request, "settlement/packs.html", context)
@@ -145,16 +145,6 @@ def _latest_drawdowns(pack_ids: list[int]) -> dict[int, list[Drawdown]]:
     for drawn in rows.select_related("line__bill", "line__item").order_by("-id"):
         found.setdefault(drawn.pack_id, []).append(drawn)
     return found
-
-
-def _mode_since(account: Account, today: date, mode: str) -> date | None:
-    """From which day on the present mode has been in force; None when it always was."""
-    since = None
-    for word in account.mode_changes.filter(effective_day__lte=today).order_by("-effective_day", "-id"):
-        if mode_on(account.pk, word.effective_day) != mode:
-            break
-        since = word.effective_day
-    return since
 
 
 def _ended(rows: Any, today: date) -> list[dict[str, Any]]:
