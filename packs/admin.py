@@ -39,7 +39,7 @@ class SkuPriceForm(SkuModelForm):
     def clean(self) -> dict[str, Any]:
         """Refuse an impossible price with the reason why."""
         data = super().clean() or {}
-        if data.get("new_price") and data.get("reason"):
+        if data.get("new_price") is not None and data.get("reason"):
             try:
                 data["fen"] = integer_of(data["new_price"], 2)
                 tariff.check_pack_price(data["fen"], data["reason"])
