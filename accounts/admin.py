@@ -71,7 +71,7 @@ class TransferInline(LookOnlyInline):
     def get_queryset(self, request: HttpRequest) -> Any:
         """What moved the balance, the last twenty."""
         rows = super().get_queryset(request).filter(balance_after__isnull=False)
-        account = request.resolver_match and request.resolver_match.kwargs.get("object_id")
+        account = int(request.resolver_match.kwargs["object_id"]) if request.resolver_match else 0
         latest = Transfer.objects.filter(account_id=account, balance_after__isnull=False).order_by("-id")
         return rows.filter(pk__in=list(latest.values_list("pk", flat=True)[:20]))
 

@@ -61,7 +61,7 @@ class IsCustomer(BasePermission):
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         """True, False without any key (401); raises a 403 `wrong_role` for other roles."""
-        if not request.user or not request.user.is_authenticated:
+        if not request.user.is_authenticated:
             return False
         if _account(request) is None:
             raise Problem(403, "wrong_role", "this needs the key of an account")
@@ -73,7 +73,7 @@ class IsPlatform(BasePermission):
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         """True, False without any key (401); raises a 403 `wrong_role` for other roles."""
-        if not request.user or not request.user.is_authenticated:
+        if not request.user.is_authenticated:
             return False
         if not getattr(request.user, "is_platform", False):
             raise Problem(403, "wrong_role", "this needs a platform key")

@@ -56,7 +56,7 @@ class User(AbstractUser):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
     objects = UserManager()  # type: ignore[misc,assignment]
 
-    class Meta(AbstractUser.Meta):  # type: ignore[name-defined,misc]
+    class Meta(AbstractUser.Meta):
         swappable = "AUTH_USER_MODEL"
         constraints = [models.UniqueConstraint(Lower("email"), name="user_email_any_case")]
 
@@ -212,7 +212,9 @@ class Transfer(models.Model):
     @property
     def signed_amount(self) -> int:
         """Fen as they move the balance: positive in, negative out, 0 when it does not move."""
-        return self.amount * ((self.credit == Book.BALANCE) - (self.debit == Book.BALANCE))
+        if self.credit == Book.BALANCE:
+            return self.amount
+        return -self.amount if self.debit == Book.BALANCE else 0
 
     @property
     def has_own_cause(self) -> bool:

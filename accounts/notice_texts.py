@@ -48,7 +48,11 @@ def text_of(notice: Notice) -> tuple[str, str]:
 
 def _pack_exhausted(data: dict[str, Any]) -> tuple[str, str]:
     english = not formats.chinese()
-    words = {"name": data["name_en" if english else "name_zh"], "day": _day(data["day"]), "bought": _day(data["purchased_day"])}
+    words = {
+        "name": data["name_en" if english else "name_zh"],
+        "day": _day(data["day"]),
+        "bought": _day(data["purchased_day"]),
+    }
     return (
         _("%(name)s: a pack is used up") % words,
         _(

@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import login, views as auth_views
+from django.contrib.auth import login
+from django.contrib.auth import views as auth_views
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render, resolve_url
@@ -43,7 +44,6 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         except EmailTaken:
             form.add_error("email", _("There is an account with this address: sign in, or reset the password."))
         else:
-            assert account.user is not None  # opened with an e-mail address
             login(request, account.user, backend="django.contrib.auth.backends.ModelBackend")
             return redirect("overview")
     return render(request, "accounts/sign_up.html", {"form": form})

@@ -26,7 +26,7 @@ def parse_decimal(text: str, places: int) -> int:
     fraction = fraction.rstrip("0")
     if len(fraction) > places:
         raise ValueError(f"“{text}” has more than {places} decimals")
-    return int(whole) * 10**places + int(fraction.ljust(places, "0") or "0")
+    return int(whole + fraction.ljust(places, "0"))
 
 
 def format_decimal(value: int, places: int) -> str:

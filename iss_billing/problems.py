@@ -101,8 +101,8 @@ def handler(exc: Exception, context: dict[str, Any]) -> Response | None:
             code = "csrf_failed"
         if code == "invalid":
             extra = {"errors": {}}
-    detail = str(exc.detail) if isinstance(exc, exceptions.APIException) else TITLES[code]
-    response.data = body(response.status_code, code, detail, **extra)
+    said = str(exc.detail) if isinstance(exc, exceptions.APIException) else TITLES[code]
+    response.data = body(response.status_code, code, said, **extra)
     response.content_type = MEDIA_TYPE
     return response
 

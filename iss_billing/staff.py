@@ -54,7 +54,7 @@ class LookOnlyInline(TabularInline):
 
 def money_field(places: int, **options: Any) -> MoneyField:
     """A form field for an amount of CNY with so many decimals; its value is `Money`."""
-    return MoneyField(
+    return MoneyField(  # type: ignore[no-untyped-call]  # django-money has no types
         max_digits=20,
         decimal_places=places,
         default_currency=CURRENCY,

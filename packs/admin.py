@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 else:
     SkuModelForm = ItemModelForm = forms.ModelForm
 
-REASON = {"label": _("reason"), "max_length": 500, "widget": forms.Textarea(attrs={"rows": 2})}
+
+def reason_field() -> forms.CharField:
+    """Why a price is changed: required."""
+    return forms.CharField(label=_("reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
 
 
 class SkuPriceForm(SkuModelForm):
     """A new price for a SKU, at once."""
 
     new_price = money_field(2, label=_("new price"), help_text=_("In force at once; orders and packs keep theirs."))
-    reason = forms.CharField(**REASON)
+    reason = reason_field()
 
     class Meta:
         model = Sku
@@ -118,7 +121,7 @@ class TariffForm(ItemModelForm):
     new_price = money_field(6, label=_("new price"))
     per = forms.IntegerField(label=_("per base units"), min_value=1)
     effective_day = forms.DateField(label=_("from day"), help_text=_("In force from 00:00 of this day, Asia/Shanghai."))
-    reason = forms.CharField(**REASON)
+    reason = reason_field()
 
     class Meta:
         model = Item

@@ -76,4 +76,6 @@ def load(request: HttpRequest, now: datetime) -> Cart:
     prices = sku_prices(now)
     found = Sku.objects.filter(code__in=chosen, withdrawn_at=None).select_related("pack_type")
     skus = {sku.code: sku for sku in found if sku.pk in prices}
-    return Cart([CartLine(skus[code], number, prices[skus[code].pk]) for code, number in chosen.items() if code in skus])
+    return Cart(
+        [CartLine(skus[code], number, prices[skus[code].pk]) for code, number in chosen.items() if code in skus]
+    )

@@ -28,7 +28,11 @@ def holdings(account_id: int, today: date, mode: str) -> list[Holding]:
     """What can be drawn from, in catalogue order, frozen types last (rules 3.3, 4.6)."""
     rows = Pack.objects.filter(account_id=account_id, refunded_at=None, remaining__gt=0, valid_until__gte=today)
     by_type: dict[PackType, list[Pack]] = {}
-    for pack in rows.select_related("pack_type", "sku").prefetch_related("pack_type__covers").order_by("pack_type__position", "id"):
+    for pack in (
+        rows.select_related("pack_type", "sku")
+        .prefetch_related("pack_type__covers")
+        .order_by("pack_type__position", "id")
+    ):
         by_type.setdefault(pack.pack_type, []).append(pack)
     found = [
         Holding(kind, packs, packs[0].status_on(today, mode) == PackStatus.FROZEN) for kind, packs in by_type.items()

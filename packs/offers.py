@@ -89,7 +89,9 @@ def _row(
     lowest = min(spared, key=lambda price: Fraction(price.price, price.per), default=None)
     by_size = {sku.quantity: sku for sku in skus}
     found = [by_size.get(size) for size in sizes]
-    return Row(kind, [item.name for item in items], lowest, [_offer(sku, prices, lowest) if sku else None for sku in found])
+    return Row(
+        kind, [item.name for item in items], lowest, [_offer(sku, prices, lowest) if sku else None for sku in found]
+    )
 
 
 def _offer(sku: Sku, prices: dict[int, int], tariff: Price | None) -> Offer:

@@ -67,14 +67,14 @@ def _checkout(account: Account, chosen: cart.Cart, now: datetime) -> dict[str, A
 def change_cart(request: HttpRequest, account: Account) -> HttpResponse:
     """Put one in (`add`), take one kind out (`remove`), or set the quantities (`quantity-SKU`), then go on."""
     form = request.POST
-    for name, value in form.items():
-        code = name.removeprefix("quantity-")
-        if code != name and code in cart.quantities(request) and value.isascii() and value.isdigit():
-            cart.change(request, code, int(value[:5]))
-    if (code := form.get("add")) and Sku.objects.filter(code=code.replace("\x00", ""), withdrawn_at=None).exists():
-        cart.add(request, code)
-    if code := form.get("remove"):
-        cart.change(request, code, 0)
+    for code in cart.quantities(request):
+        asked = form.get(f"quantity-{code}", "")
+        if asked.isascii() and asked.isdigit():
+            cart.change(request, code, int(asked[:5]))
+    if (wanted := form.get("add")) and Sku.objects.filter(code=wanted.replace("\x00", ""), withdrawn_at=None).exists():
+        cart.add(request, wanted)
+    if unwanted := form.get("remove"):
+        cart.change(request, unwanted, 0)
     if "confirm" in form:
         return redirect("confirm")
     return redirect(reverse("buy") + ("#cart" if "add" not in form else f"#{form['add']}"))
@@ -114,7 +114,7 @@ def _shown_lines(request: HttpRequest) -> list[LineRequest] | None:
     """The lines of the confirmation's form, each `SKU:quantity:fen`; None where it is not one of ours."""
     lines = []
     for text in request.POST.getlist("line")[: MOST_LINES + 1]:
-        sku, quantity, price = (text.split(":") + ["", ""])[:3]
+        sku, quantity, price = [*text.split(":"), "", ""][:3]
         if not (quantity.isascii() and quantity.isdigit() and price.isascii() and price.isdigit()):
             return None
         if not 1 <= int(quantity[:9]) <= MOST_PER_LINE or len(price) > 15 or "\x00" in sku:

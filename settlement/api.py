@@ -143,7 +143,7 @@ def _body(request: HttpRequest) -> bytes:
 
 
 def _from_headers(request: HttpRequest, body: bytes) -> bytes:
-    """A binary-mode event as a structured one: attributes from the percent-encoded `ce-` headers, data from the body."""
+    """A binary-mode event as a structured one: the percent-encoded `ce-` headers, and the body as data."""
     attributes: dict[str, Any] = {
         name[3:].lower(): unquote(value) for name, value in request.headers.items() if name.lower().startswith("ce-")
     }

@@ -100,7 +100,8 @@ CHECKS: dict[str, str] = {
                ELSE debit || ' to ' || credit || ', ' || amount END AS found
         FROM accounts_transfer""",
     "pack_total_is_remaining_drawn_refunded": """
-        SELECT p.id AS pack, p.total AS expected, p.remaining + p.refunded_quantity + coalesce(sum(d.quantity), 0) AS found
+        SELECT p.id AS pack, p.total AS expected,
+               p.remaining + p.refunded_quantity + coalesce(sum(d.quantity), 0) AS found
         FROM packs_pack AS p LEFT JOIN settlement_drawdown AS d ON d.pack_id = p.id GROUP BY p.id""",
     "pack_remaining_after_each_drawdown": """
         SELECT d.id AS drawdown, d.remaining_after AS found,
@@ -108,7 +109,8 @@ CHECKS: dict[str, str] = {
         FROM settlement_drawdown AS d JOIN packs_pack AS p ON p.id = d.pack_id""",
     "pack_recognised_is_price_by_drawn": """
         SELECT p.id AS pack, p.recognised AS found,
-               CASE WHEN p.refunded_at IS NULL THEN floor(p.price::numeric * coalesce(sum(d.quantity), 0) / p.total + 0.5)
+               CASE WHEN p.refunded_at IS NULL
+                    THEN floor(p.price::numeric * coalesce(sum(d.quantity), 0) / p.total + 0.5)
                     ELSE p.price - p.refunded END AS expected
         FROM packs_pack AS p LEFT JOIN settlement_drawdown AS d ON d.pack_id = p.id GROUP BY p.id""",
     "drawdowns_recognise_what_the_pack_did": """
@@ -143,7 +145,8 @@ CHECKS: dict[str, str] = {
     "due_and_carry_are_all_lines": """
         SELECT a.id AS account, coalesce(d.due, 0) * 10000 + a.carry AS found, coalesce(t.total, 0) AS expected
         FROM accounts_account AS a
-        LEFT JOIN (SELECT account_id, sum(amount_due) AS due FROM settlement_bill GROUP BY 1) AS d ON d.account_id = a.id
+        LEFT JOIN (SELECT account_id, sum(amount_due) AS due
+                   FROM settlement_bill GROUP BY 1) AS d ON d.account_id = a.id
         LEFT JOIN (SELECT b.account_id, sum(l.amount) AS total FROM settlement_billline AS l
                    JOIN settlement_bill AS b ON b.id = l.bill_id GROUP BY 1) AS t ON t.account_id = a.id""",
     "billed_is_never_above_used": RATED
@@ -182,11 +185,14 @@ CHECKS: dict[str, str] = {
         LEFT JOIN (SELECT account_id, sum(price - recognised - refunded) AS deferred FROM packs_pack GROUP BY 1) AS p
                ON p.account_id = a.id""",
     "usage_revenue_is_bills_and_adjustments": """
-        SELECT a.id AS account, coalesce(r.revenue, 0) AS found, coalesce(b.due, 0) - coalesce(j.adjusted, 0) AS expected
+        SELECT a.id AS account, coalesce(r.revenue, 0) AS found,
+               coalesce(b.due, 0) - coalesce(j.adjusted, 0) AS expected
         FROM accounts_account AS a
         LEFT JOIN (SELECT account_id, sum(CASE WHEN credit = 'usage_revenue' THEN amount ELSE -amount END) AS revenue
-                   FROM accounts_transfer WHERE 'usage_revenue' IN (credit, debit) GROUP BY 1) AS r ON r.account_id = a.id
-        LEFT JOIN (SELECT account_id, sum(amount_due) AS due FROM settlement_bill GROUP BY 1) AS b ON b.account_id = a.id
+                   FROM accounts_transfer WHERE 'usage_revenue' IN (credit, debit)
+                   GROUP BY 1) AS r ON r.account_id = a.id
+        LEFT JOIN (SELECT account_id, sum(amount_due) AS due
+                   FROM settlement_bill GROUP BY 1) AS b ON b.account_id = a.id
         LEFT JOIN (SELECT account_id, sum(CASE WHEN credit = 'balance' THEN amount ELSE -amount END) AS adjusted
                    FROM accounts_transfer WHERE kind = 'adjustment' GROUP BY 1) AS j ON j.account_id = a.id""",
     "arrears_since_the_posting_below_zero": f"""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
@@ -55,7 +56,8 @@ class Accepted(NamedTuple):
     occurred_at: datetime
 
 
-class Rejected(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rejected:
     """A refused event: its place in the batch, its id where it has one, why, and the source it is counted under."""
 
     index: int
@@ -176,6 +178,13 @@ class Judge:
         self.latest = now + FUTURE_ALLOWED
         self.earliest = start_of(oldest_accepted(now))
 
+    def _time_refused(self, time: datetime, opened: datetime) -> tuple[str, str] | None:
+        if time > self.latest:
+            return "in_future", "the event's time is more than 10 minutes ahead"
+        if time < self.earliest:
+            return "too_old", "the event's day is more than 30 days ago"
+        return ("before_account", "the event's day is before the account was opened") if time < opened else None
+
     def judge(self, event: Event) -> Accepted | tuple[str, str]:
         """The columns to store, or the code and detail of the refusal."""
         if event.specversion != "1.0" or event.type != "iss.usage":
@@ -194,12 +203,8 @@ class Judge:
             return "invalid_quantity", "the quantity is a JSON integer from 0 to 10^15"
         if aggregation == Aggregation.DISTINCT and not data.resource:
             return "missing_resource", f"{data.item} counts resources: the event must name one"
-        if event.time > self.latest:
-            return "in_future", "the event's time is more than 10 minutes ahead"
-        if event.time < self.earliest:
-            return "too_old", "the event's day is more than 30 days ago"
-        if event.time < opened:
-            return "before_account", "the event's day is before the account was opened"
+        if refusal := self._time_refused(event.time, opened):
+            return refusal
         day = event.time.astimezone(SHANGHAI).date()
         first = self.opened.get((item_id, data.region))
         if first is None or day < first:

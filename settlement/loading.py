@@ -71,6 +71,6 @@ def load_packs(account_ids: Iterable[int]) -> dict[int, list[PackState]]:
             "valid_until",
         )
     )
-    for account, *fields in rows:
-        packs[account].append(PackState(*fields))
+    for account, pack, kind, total, remaining, price, recognised, effective, until in rows:
+        packs[account].append(PackState(pack, kind, total, remaining, price, recognised, effective, until))
     return packs

@@ -113,7 +113,8 @@ WITH event AS (
         SELECT account_id, item_id, region, aggregation, source, resource, max(quantity) AS largest,
                date_bin('5 minutes', occurred_at, %(start)s) AS slot
         FROM event WHERE aggregation IN ('peak', 'mean')
-        GROUP BY account_id, item_id, region, aggregation, source, resource, date_bin('5 minutes', occurred_at, %(start)s)
+        GROUP BY account_id, item_id, region, aggregation, source, resource,
+                 date_bin('5 minutes', occurred_at, %(start)s)
     ) AS series
     GROUP BY account_id, item_id, region, aggregation, slot
 )

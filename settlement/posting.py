@@ -25,7 +25,10 @@ class RatedDay(NamedTuple):
     packs: Sequence[PackState]
 
 
-BILLS = "settlement_bill (id, account_id, day, sequence, billing_mode, rated_total, carry_in, amount_due, carry_out, balance_after, settled_at)"
+BILLS = (
+    "settlement_bill (id, account_id, day, sequence, billing_mode, rated_total, carry_in, amount_due, carry_out, "
+    "balance_after, settled_at)"
+)
 LINES = "settlement_billline (id, bill_id, position, item_id, region, quantity, drawn, charged, price, per, amount)"
 DRAWDOWNS = "settlement_drawdown (line_id, pack_id, quantity, remaining_after, recognised)"
 TRANSFERS = "accounts_transfer (id, account_id, kind, debit, credit, amount, time, reference, balance_after, reason)"

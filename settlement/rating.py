@@ -15,9 +15,12 @@ class TariffEntry(Protocol):
     """`price` micro-yuan per `per` base units."""
 
     @property
-    def price(self) -> int: ...
+    def price(self) -> int:
+        """Micro-yuan."""
+
     @property
-    def per(self) -> int: ...
+    def per(self) -> int:
+        """Base units."""
 
 
 class ItemRule(NamedTuple):

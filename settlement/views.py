@@ -112,7 +112,9 @@ def packs(request: HttpRequest, account: Account) -> HttpResponse:
     ended = Pack.objects.filter(account=account).exclude(pk__in=open_packs).select_related("pack_type", "sku")
     context = {
         "panels": [_panel(holding, drawdowns, now) for holding in held],
-        "ended": _ended(ended.annotate(last_day=Max("drawdowns__line__bill__day")).order_by("-id")[:ENDED_SHOWN], today),
+        "ended": _ended(
+            ended.annotate(last_day=Max("drawdowns__line__bill__day")).order_by("-id")[:ENDED_SHOWN], today
+        ),
         "mode": mode,
         "pending": pending_mode(account.pk, today),
         "since": mode_since(account.pk, today),

@@ -80,10 +80,10 @@ class Writer:
         self.count += 1
         data = self.data()
         event: Json = {"specversion": "1.0", "type": "iss.usage", "id": f"e{self.count}"}
-        event |= {"source": f"/edge/gz-{rng.randint(1, 3)}", "subject": rng.choice(self.names)}
+        event |= {"source": f"/edge/gz-{rng.choice((1, 1, 2))}", "subject": rng.choice(self.names)}
         midnight = datetime.combine(day, time(0), SHANGHAI)
         when = midnight + (now - midnight) * rng.random()
-        if self.chance(0.3):  # several series in one slot
+        if self.chance(0.5):  # several series in one slot, and several reports of one series
             noon = midnight + 12 * 60 * MINUTE
             when = min(now, rng.choice((midnight, noon, noon + 5 * MINUTE - TICK)))
         kind = rng.random()
@@ -91,9 +91,9 @@ class Writer:
             when = self.moment(day - timedelta(days=rng.choice((1, 1, 1, 2, 2, 3, 5, 9, 29, 30, 31, 32))))
         elif kind < 0.15:
             when = now + rng.choice((9 * MINUTE, 10 * MINUTE, 10 * MINUTE + TICK, 3 * 60 * MINUTE))
-        elif kind < 0.19:
-            self.spoil(event, data)
         event |= {"time": self.stamp(when), "data": data}
+        if self.chance(0.04):
+            self.spoil(event, data, now)
         self.sent.append(event)
         return event
 
@@ -102,12 +102,12 @@ class Writer:
         item = rng.choice(self.items + self.items[:2])
         distinct = ITEMS[item]["aggregation"] == "distinct"
         size = SIZES.get(ITEMS[item]["unit"], 100 * self.scale)
-        quantity = rng.choice((0, 1, 3, 7, size)) if self.chance(0.1) else rng.randint(0, size)
+        quantity = rng.choice((0, 1, 3, 7, 144, size)) if self.chance(0.1) else rng.randint(0, size)
         data: Json = {"item": item, "quantity": quantity}
         if self.chance(0.15):
             data["region"] = rng.choice((MAINLAND, *REGIONS))
         if distinct or self.chance(0.4):
-            data["resource"] = f"camera-{rng.randint(1, 5)}"
+            data["resource"] = f"camera-{rng.choice((1, 1, 2, 3))}"
         if distinct and self.chance(0.5):
             del data["quantity"]
         return data
@@ -121,14 +121,18 @@ class Writer:
             event["time"] = self.stamp(now - timedelta(hours=self.rng.randrange(40)))
         if self.chance(0.1):
             event["subject"] = self.rng.choice(self.names)
+        if self.chance(0.15):
+            event["source"] = "/edge/gz-3"
         return event
 
-    def spoil(self, event: Json, data: Json) -> None:
-        """Break one or two things, so that the order of the codes shows."""
-        for _ in range(self.rng.randint(1, 2)):
-            wrong = self.rng.randrange(7)
+    def spoil(self, event: Json, data: Json, now: datetime) -> None:
+        """Break one to three things, so that the order of the codes shows."""
+        for _ in range(self.rng.randint(1, 3)):
+            wrong = self.rng.randrange(9)
             if wrong == 0:
-                event["subject"] = self.rng.choice(("nobody", "0", "00000000-0000-4000-8000-000000000000", "Account 9"))
+                stranger = self.rng.choice(("nobody", "0", "00000000-0000-4000-8000-000000000000", "Account 9", "-1"))
+                mine = self.rng.choice(("0", " ", "+")) + str(event["subject"])
+                event["subject"] = self.rng.choice((stranger, mine))
             elif wrong == 1:
                 data["item"] = self.rng.choice(("ai.unicorn", "AI.PET"))
             elif wrong in (2, 3):
@@ -138,8 +142,10 @@ class Writer:
                 data["resource"] = ""
             elif wrong == 5:
                 event["type"] = "iss.other"
-            else:
+            elif wrong == 6:
                 data["region"] = "moon-1"
+            else:
+                event["time"] = self.stamp(now + timedelta(days=self.rng.choice((-90, -31, -12, 2))))
 
     def day_of_account(self, name: str, day: date) -> None:
         """What one customer does on one day."""
@@ -341,6 +347,12 @@ class Program:
             url = answer["next"]
         return rows
 
+    def subject(self, text: str) -> str:
+        """An account's id, perhaps written in another way."""
+        for name, theirs in self.accounts.items():
+            text = text.replace(name, theirs)
+        return text
+
     def translate(self, value: Any) -> Any:
         """The program's ids, wherever they stand, become the model's."""
         if isinstance(value, dict):
@@ -450,7 +462,7 @@ class Run:
 
     def do_usage(self, at: datetime, events: list[Json], via: str) -> None:
         expected = self.world.report(events, at)
-        sent = [{**event, "subject": self.program.accounts.get(event["subject"], event["subject"])} for event in events]
+        sent = [{**event, "subject": self.program.subject(event["subject"])} for event in events]
         if via == "import":
             with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
                 file.write("".join(json.dumps(event) + "\n" for event in sent))

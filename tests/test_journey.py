@@ -179,7 +179,18 @@ def test_nothing_overflows_and_keys_alone_can_buy(
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=re.compile("^订单"))).to_be_visible()
     assert Bill.objects.count() == 0
-    for path in ("/", "/packs/", "/buy/", "/bills/", "/ledger/", "/inbox/", "/account/", "/billing-mode/", "/tariff/", "/orders/"):
+    for path in (
+        "/",
+        "/packs/",
+        "/buy/",
+        "/bills/",
+        "/ledger/",
+        "/inbox/",
+        "/account/",
+        "/billing-mode/",
+        "/tariff/",
+        "/orders/",
+    ):
         for language in ("zh-hans", "en"):
             page.context.add_cookies([{"name": "django_language", "value": language, "url": live_server.url}])
             page.goto(path)

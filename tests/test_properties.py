@@ -63,7 +63,7 @@ def test_decimals_are_read_as_they_are_written(value: int, places: int) -> None:
     "text", ["", "-1", "+1", "1e3", "NaN", "1,000", "１２", " 1", "1.", ".5", "0x1", "1_0", "1.005"]
 )
 def test_what_is_no_plain_decimal_of_two_places_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="“"):
         parse_decimal(text, 2)
 
 
@@ -221,7 +221,7 @@ def test_the_night_aggregates_in_sql_what_the_rules_say(batches: list[list[Repor
     send(events, "2026-03-06T00:30")
     codes = {item.pk: (item.code, item.aggregation) for item in Item.objects.all()}
     found = {codes[item][0]: quantity for _, item, _, quantity in day_quantities([account.pk], DAY)}
-    how = {code: aggregation_ for code, aggregation_ in codes.values()}
+    how = dict(codes.values())
     expected = {item: aggregation.quantity(how[item], own) for item, own in zip(items, batches, strict=True) if own}
     assert found == expected
 

@@ -159,9 +159,7 @@ def bar(part: int, whole: int, kind: str = "fill") -> SafeString:
     """A bar of what is left; `kind` is fill, fill-warn or frozen."""
     paint = format_html('fill="url(#{})"', "hatch") if kind == "frozen" else format_html('class="{}"', kind)
     width = formats.percent(part, whole)
-    return format_html(
-        '<svg class="bar" aria-hidden="true"><rect {} width="{}" height="100%"/></svg>', paint, width
-    )
+    return format_html('<svg class="bar" aria-hidden="true"><rect {} width="{}" height="100%"/></svg>', paint, width)
 
 
 @register.filter

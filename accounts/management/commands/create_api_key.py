@@ -31,5 +31,5 @@ class Command(ClockCommand):
             account = find_account(options["account"])
             if account is None:
                 raise CommandError(f"there is no account {options['account']}")
-        _, plain = make_key(account_id=account and account.pk, name=options["name"][:120], now=now)
+        _, plain = make_key(account_id=account.pk if account else None, name=options["name"][:120], now=now)
         return {"key": plain}
