@@ -1,7 +1,7 @@
 # make run    the product with demo data at http://localhost:8000/ (PORT=… for another port)
 # make test   every test, the browser's too
 # make lint   ruff and mypy
-# make messages   collect the texts to translate, and compile the translations
+# make messages   collect and compile the texts to translate (needs gettext)
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
@@ -24,8 +24,10 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-messages: .venv/dev
-	$(BIN)/python -m tests.messages
+
+messages: .venv/run .env
+	$(BIN)/python manage.py makemessages -l zh_Hans --no-location --no-obsolete -i .venv -i var -i tests
+	$(BIN)/python manage.py compilemessages -l zh_Hans --ignore .venv
 
 .venv/run: requirements.txt | .venv/made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

@@ -386,7 +386,7 @@ def _redis_program() -> str:
 
 def _redis_command(place: Place) -> list[str]:
     socket = ["--port", "0", "--unixsocket", str(place.redis_socket), "--unixsocketperm", "700"]
-    return [_redis_program(), *socket, "--save", "60 1", "--daemonize", "no"]
+    return [_redis_program(), *socket, "--save", "60", "1", "--daemonize", "no"]
 
 
 def _redis(place: Place) -> redis.Redis:

@@ -153,7 +153,10 @@ class Writer:
         if self.chance(0.35):
             self.count += 1
             old = [step for step in self.steps if step["act"] == "top_up"]
-            reference, amount = f"R{self.count}", rng.choice(("0.01", "1.00", "25", "60.5", "300", "1000.00", "9000"))
+            reference, amount = (
+                f"R{self.count}",
+                rng.choice(("0.01", "1.00", "25", "60.5", "300", "1000.00", "9000", "to 0", "to -0.01")),
+            )
             if old and self.chance(0.15):  # repeated, perhaps with another amount or by another account
                 reference = rng.choice(old)["reference"]
                 amount = rng.choice((amount, next(s["amount"] for s in old if s["reference"] == reference)))
@@ -179,6 +182,11 @@ class Writer:
         lines[0] |= rng.choices(
             ({}, {"sku": "pet-3"}, {"quantity": 0}, {"sku": "plate-10m", "quantity": 1000}), (30, 1, 1, 1)
         )[0]
+        if self.chance(0.15):  # the balance is just enough, or a fen short
+            price = Decimal(SKUS[lines[0]["sku"]]["price"]) if lines[0]["sku"] in SKUS else Decimal(1)
+            lines = [{"sku": lines[0]["sku"], "quantity": 1}]
+            target = price - rng.choice((Decimal(0), Decimal("0.01")))
+            self.add(at, "top_up", account=name, amount=f"to {target}", reference=f"R{self.count}")
         key = "" if self.chance(0.03) else f"order key {self.count}"
         self.orders.append(self.add(at, "order", account=name, key=key, lines=lines))
         if self.chance(0.3):  # the same key again: the same body, or another; now, or after a top-up
@@ -412,6 +420,8 @@ class Run:
         self.program.keys[account] = answer["key"]
 
     def do_top_up(self, at: datetime, account: str, amount: str, reference: str) -> None:
+        if amount.startswith("to "):  # what brings the balance there
+            amount = money(Fraction(amount[3:]) - self.world.accounts[account].balance)["amount"]
         expected = self.world.top_up(account, amount, reference, at)
         theirs = self.program.accounts[account]
         code, answer = self.program.command(at, "top_up", theirs, amount, "--reference", reference)

@@ -139,7 +139,7 @@ def test_staff_edit_a_price_and_the_shop_shows_it(page: Page, live_server: LiveS
     page.locator("[name=password]").fill(PASSWORD)
     page.locator("[type=submit]").click()
     page.goto("/admin/packs/sku/")
-    page.get_by_role("link", name="pet-100k").click()
+    page.get_by_role("link", name="pet-100k").first.click()
     page.locator("[name=new_price_0]").fill("0")
     page.locator("[name=reason]").fill("促销")
     page.locator("[name=_save]").click()
@@ -149,7 +149,7 @@ def test_staff_edit_a_price_and_the_shop_shows_it(page: Page, live_server: LiveS
     expect(page.locator(".messagelist .success")).to_be_visible()
     price = SkuPrice.objects.order_by("-pk")[0]
     assert (price.price, price.from_price, price.reason) == (20_000, 25_000, "促销")
-    page.get_by_role("link", name="pet-100k").click()
+    page.get_by_role("link", name="pet-100k").first.click()
     expect(page.locator("body")).to_contain_text("促销")
     page.context.clear_cookies()
     page.goto("/sign-up/")

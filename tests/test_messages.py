@@ -1,0 +1,36 @@
+"""The Chinese texts are complete, and compiled from what is written."""
+
+import gettext
+import re
+
+from babel.messages.pofile import read_po
+
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "locale" / "zh_Hans" / "LC_MESSAGES"
+
+
+def test_every_text_is_translated_and_keeps_its_parameters() -> None:
+    with (FOLDER / "django.po").open("rb") as file:
+        catalog = read_po(file, locale="zh_Hans")
+    assert len(catalog) > 400
+    for message in catalog:
+        ids = [message.id] if isinstance(message.id, str) else list(message.id)
+        texts = [message.string] if isinstance(message.string, str) else list(message.string)
+        if not ids[0]:
+            continue
+        assert all(texts), message.id
+        assert not message.fuzzy, message.id
+        for text in texts:
+            assert set(re.findall(r"%\(\w+\)s", text)) == set(re.findall(r"%\(\w+\)s", ids[-1])), message.id
+
+
+def test_the_compiled_texts_are_the_written_ones() -> None:
+    with (FOLDER / "django.po").open("rb") as file:
+        written = read_po(file, locale="zh_Hans")
+    with (FOLDER / "django.mo").open("rb") as file:
+        compiled = gettext.GNUTranslations(file)
+    for message in written:
+        if isinstance(message.id, str) and message.id:
+            found = compiled.pgettext(message.context, message.id) if message.context else compiled.gettext(message.id)
+            assert found == message.string, message.id
