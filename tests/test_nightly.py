@@ -1,0 +1,152 @@
+"""The nightly schedule and the outbox, with a real Celery worker where Celery is the point."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.core import mail
+from django.db import transaction
+from redis import Redis
+
+from accounts import notices
+from accounts.ledger import lock_account, post
+from accounts.models import Kind, Notice
+from iss_billing.celery import app
+from iss_billing.days import SHANGHAI
+from settlement.models import Bill, SettlementRun
+from settlement.tasks import settle_missed, settle_night
+from tests.conftest import celery_worker, eventually
+from tests.worlds import assert_books, at, buy, night, opened, top_up, use
+
+
+def next_run(name: str, moment: datetime) -> datetime:
+    """When beat will next start an entry, asked at a moment right after its last run."""
+    schedule = app.conf.beat_schedule[name]["schedule"]
+    with time_machine.travel(moment, tick=False):
+        remaining: timedelta = schedule.remaining_estimate(schedule.now())
+    return moment + remaining
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("2026-03-05T17:59:00+00:00", "2026-03-06T02:00:00+08:00"),
+        ("2026-03-05T18:01:00+00:00", "2026-03-07T02:00:00+08:00"),
+    ],
+)
+def test_settlement_is_due_at_two_in_shanghai(asked: str, expected: str) -> None:
+    found = next_run("settle", datetime.fromisoformat(asked)).astimezone(SHANGHAI)
+    assert found.replace(microsecond=0) == datetime.fromisoformat(expected)
+
+
+def test_the_schedule_runs_what_must_run() -> None:
+    entries = app.conf.beat_schedule.values()
+    every = {entry["task"]: entry["schedule"] for entry in entries}
+    assert every["settlement.tasks.sweep_arrears"] == 300
+    assert set(every) <= set(app.tasks), "every entry names a task that exists"
+
+
+@pytest.mark.django_db
+def test_a_missed_night_is_caught_up_once_it_is_past_two() -> None:
+    account = opened()
+    use(account, "ai.pet", 100, "2026-03-05T10:00")
+    use(account, "ai.pet", 100, "2026-03-06T10:00")
+    with time_machine.travel(at("2026-03-07T01:59"), tick=False):
+        settle_missed()
+    assert Bill.objects.count() == 0, "not before the night"
+    with time_machine.travel(at("2026-03-07T09:30"), tick=False):
+        settle_missed()
+        assert [f"{bill.day}" for bill in Bill.objects.order_by("pk")] == ["2026-03-05", "2026-03-06"]
+        settle_missed()
+    assert SettlementRun.objects.count() == 1, "tonight's run is done"
+    assert_books()
+
+
+@pytest.mark.django_db
+def test_a_run_that_was_cut_off_is_run_again() -> None:
+    account = opened()
+    use(account, "ai.pet", 100, "2026-03-05T10:00")
+    now = at("2026-03-06T02:00")
+    SettlementRun.objects.create(now=now, through_day="2026-03-05", started_at=now)
+    with time_machine.travel(at("2026-03-06T02:05"), tick=False):
+        settle_missed()
+    assert Bill.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_night_runs_in_a_real_worker(redis: Redis) -> None:
+    account = opened(on="2026-01-01")
+    use(account, "ai.pet", 100, "2026-01-01T10:00")
+    with celery_worker():
+        settle_night.apply_async()
+        assert eventually(lambda: SettlementRun.objects.filter(finished_at__isnull=False).exists())
+    assert Bill.objects.get().amount_due == 25
+    assert_books()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_notices_are_delivered_once_although_redis_was_wiped(redis: Redis, settings: Any, tmp_path: Any) -> None:
+    account = opened(on="2026-03-01", balance="1")
+    use(account, "ai.plate", 30, "2026-03-01T10:00")
+    night("2026-03-02T02:00")
+    assert Notice.objects.get().kind == Notice.Type.ARREARS
+    assert redis.llen("celery") >= 1, "a worker was called"
+    redis.flushdb()
+    # what beat does every minute, in two workers at once
+    with celery_worker(), celery_worker("--hostname", "second@%h"):
+        for _ in range(4):
+            app.send_task("accounts.tasks.deliver_notices")
+        assert eventually(lambda: not Notice.objects.filter(sent_at=None).exists())
+    notice = Notice.objects.get()
+    assert (notice.attempts, notice.last_error) == (1, "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_rolled_back_is_not_told() -> None:
+    account = opened(balance="1")
+    with pytest.raises(RuntimeError), transaction.atomic():
+        post(lock_account(account.pk), kind=Kind.USAGE, amount=500, reference="bill:0", now=at("2026-03-02T02:00"))
+        raise RuntimeError("the transaction fails after the notice was written")
+    assert not Notice.objects.exists()
+
+
+@pytest.mark.django_db
+def test_each_notice_is_mailed_once_in_the_accounts_language() -> None:
+    from accounts.opening import open_account
+
+    account = open_account(name="alice", now=at("2026-03-01T00:00"), email="alice@example.com", password="x")
+    top_up(account, "600", "2026-03-01T00:00")
+    buy(account, "pet-100k", "2026-03-01T09:00")
+    use(account, "ai.pet", 100_000, "2026-03-01T10:00")
+    use(account, "ai.plate", 4_000, "2026-03-01T10:00")
+    night("2026-03-02T02:00")
+    assert notices.deliver(at("2026-03-02T02:01")) == 2
+    assert notices.deliver(at("2026-03-02T02:02")) == 0
+    assert sorted(sent.subject for sent in mail.outbox) == ["宠物识别资源包：一个包已用完", "账户已欠费"]
+    arrears = next(sent for sent in mail.outbox if sent.subject == "账户已欠费")
+    assert "服务继续到 2026年3月3日 02:00" in str(arrears.body)
+    assert arrears.to == ["alice@example.com"]
+
+
+@pytest.mark.django_db
+def test_a_mail_that_fails_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    from accounts.opening import open_account
+
+    account = open_account(name="alice", now=at("2026-03-01T00:00"), email="alice@example.com", password="x")
+    use(account, "ai.plate", 10, "2026-03-01T10:00")
+    night("2026-03-02T02:00")
+
+    def fail(*_: Any, **__: Any) -> int:
+        raise OSError("the mail server is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("django.core.mail.EmailMessage.send", fail)
+        assert notices.deliver(at("2026-03-02T02:00")) == 0
+        assert notices.deliver(at("2026-03-02T02:00:30")) == 0, "not before its time"
+    notice = Notice.objects.get()
+    assert (notice.attempts, notice.last_error) == (1, "the mail server is away")
+    assert notices.deliver(at("2026-03-02T02:01")) == 1
+    assert len(mail.outbox) == 1
+
+
