@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.ledger import ReferenceReused, record_adjustment, record_top_up
 from accounts.models import Account, ApiKey, Notice, Transfer, User
-from iss_billing.fields import fen_money, micro_money
+from iss_billing import formats
 from iss_billing.staff import LookOnly, LookOnlyInline, integer_of, money_field
 
 MOST_FEN = 10**13
@@ -78,12 +78,12 @@ class TransferInline(LookOnlyInline):
     @admin.display(description=gettext_lazy("amount"))
     def signed(self, transfer: Transfer) -> str:
         """As it moved the balance."""
-        return str(fen_money(transfer.signed_amount))
+        return str(formats.money(transfer.signed_amount))
 
     @admin.display(description=gettext_lazy("balance after"))
     def after(self, transfer: Transfer) -> str:
         """The balance then."""
-        return str(fen_money(transfer.balance_after or 0))
+        return str(formats.money(transfer.balance_after or 0))
 
 
 @admin.register(Account)
@@ -111,12 +111,12 @@ class AccountAdmin(LookOnly):
     @admin.display(description=gettext_lazy("balance"), ordering="balance")
     def balance_money(self, account: Account) -> str:
         """In whole fen."""
-        return str(fen_money(account.balance))
+        return str(formats.money(account.balance))
 
     @admin.display(description=gettext_lazy("carry"))
     def carry_money(self, account: Account) -> str:
         """The small change."""
-        return str(micro_money(account.carry))
+        return str(formats.exact_money(account.carry))
 
     @admin.display(description=gettext_lazy("standing"))
     def standing(self, account: Account) -> str:
@@ -161,8 +161,11 @@ class AccountAdmin(LookOnly):
             except ReferenceReused as error:
                 form.add_error("reference", str(error))
             else:
-                self.log_change(request, account, f"{transfer.kind} {fen_money(transfer.signed_amount)}")
-                words = {"amount": fen_money(transfer.signed_amount), "balance": fen_money(transfer.balance_after or 0)}
+                self.log_change(request, account, f"{transfer.kind} {formats.money(transfer.signed_amount)}")
+                words = {
+                    "amount": formats.money(transfer.signed_amount),
+                    "balance": formats.money(transfer.balance_after or 0),
+                }
                 messages.success(request, _("%(amount)s recorded; the balance is %(balance)s.") % words)
                 return redirect("admin:accounts_account_change", pk)
         context = {
@@ -171,7 +174,7 @@ class AccountAdmin(LookOnly):
             "opts": self.opts,
             "original": account,
             "form": form,
-            "facts": [(_("account"), account), (_("balance"), fen_money(account.balance))],
+            "facts": [(_("account"), account), (_("balance"), formats.money(account.balance))],
         }
         return render(request, "admin/act.html", context)
 
@@ -189,7 +192,7 @@ class TransferAdmin(LookOnly):
     @admin.display(description=gettext_lazy("amount"))
     def money(self, transfer: Transfer) -> str:
         """In whole fen, always positive."""
-        return str(fen_money(transfer.amount))
+        return str(formats.money(transfer.amount))
 
 
 @admin.register(Notice)

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from django.db.models import Model, QuerySet
+from django.core.exceptions import ValidationError
+from django.db.models import Field, Model, QuerySet
 from django.http import Http404
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
@@ -23,8 +24,19 @@ class Pages(CursorPagination):
     max_page_size = 1000
     page_size_query_param = "page_size"
 
-    def __init__(self, *ordering: str) -> None:
+    def __init__(self, model: type[Model], *ordering: str) -> None:
         self.ordering = ordering
+        self.field = cast("Field[Any, Any]", model._meta.get_field(ordering[0].removeprefix("-")))
+
+    def decode_cursor(self, request: Request) -> Any:
+        """The cursor of the request, if any; 400 for one that is none of ours."""
+        cursor = super().decode_cursor(request)
+        if cursor is not None and cursor.position is not None:
+            try:
+                self.field.to_python(cursor.position)
+            except (ValidationError, ValueError) as error:
+                raise invalid({"cursor": ["not a cursor of this list"]}) from error
+        return cursor
 
 
 def paged(
@@ -37,7 +49,7 @@ def paged(
     size = request.query_params.get("page_size")
     if size is not None and not (size.isascii() and size.isdigit() and 1 <= int(size[:9]) <= Pages.max_page_size):
         raise invalid({"page_size": ["a whole number from 1 to 1000"]})
-    pages = Pages(*ordering)
+    pages = Pages(rows.model, *ordering)
     page = pages.paginate_queryset(rows, request)
     return Response({"next": pages.get_next_link(), "previous": pages.get_previous_link(), "results": show(page or [])})
 

@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from iss_billing import formats
 from iss_billing.days import day_of
-from iss_billing.fields import fen_money, micro_money
 from iss_billing.staff import LookOnly, LookOnlyInline, integer_of, money_field
 from packs import tariff
 from packs.models import HOME_REGION, Item, Order, OrderLine, PackType, Sku, SkuPrice, TariffPrice
@@ -62,12 +62,12 @@ class SkuPriceHistory(LookOnlyInline):
     @admin.display(description=_("from"))
     def before(self, row: SkuPrice) -> str:
         """The price that it replaced."""
-        return str(fen_money(row.from_price)) if row.from_price is not None else "—"
+        return str(formats.money(row.from_price)) if row.from_price is not None else "—"
 
     @admin.display(description=_("to"))
     def after(self, row: SkuPrice) -> str:
         """The price."""
-        return str(fen_money(row.price))
+        return str(formats.money(row.price))
 
 
 class PricedAdmin(LookOnly):
@@ -100,7 +100,7 @@ class SkuAdmin(PricedAdmin):
     @admin.display(description=_("price in force"))
     def price_now(self, sku: Any) -> str:
         """The price in force now."""
-        return str(fen_money(sku.in_force)) if sku.in_force is not None else "—"
+        return str(formats.money(sku.in_force)) if sku.in_force is not None else "—"
 
     def save_model(self, request: HttpRequest, obj: Sku, form: Any, change: bool) -> None:
         """Append the price; the SKU itself does not change."""
@@ -162,12 +162,16 @@ class TariffHistory(LookOnlyInline):
     @admin.display(description=_("from"))
     def before(self, row: TariffPrice) -> str:
         """The price that was to be in force otherwise."""
-        return f"{micro_money(row.from_price)} / {row.from_per}" if row.from_price is not None else "—"
+        return (
+            str(formats.unit_price(row.from_price, row.from_per, row.item.unit))
+            if row.from_price is not None and row.from_per
+            else "—"
+        )
 
     @admin.display(description=_("to"))
     def after(self, row: TariffPrice) -> str:
         """The price."""
-        return f"{micro_money(row.price)} / {row.per}"
+        return str(formats.unit_price(row.price, row.per, row.item.unit))
 
 
 @admin.register(Item)
@@ -197,7 +201,9 @@ class ItemAdmin(PricedAdmin):
     @admin.display(description=_("price in force"))
     def price_now(self, item: Any) -> str:
         """The tariff in force in the home region."""
-        return f"{micro_money(item.in_force)} / {item.in_force_per}" if item.in_force is not None else "—"
+        return (
+            str(formats.unit_price(item.in_force, item.in_force_per, item.unit)) if item.in_force is not None else "—"
+        )
 
     def save_model(self, request: HttpRequest, obj: Item, form: Any, change: bool) -> None:
         """Append the price; the item itself does not change."""
@@ -230,12 +236,12 @@ class OrderLineInline(LookOnlyInline):
     @admin.display(description=_("price"))
     def line_price(self, line: OrderLine) -> str:
         """Of one pack."""
-        return str(fen_money(line.price))
+        return str(formats.money(line.price))
 
     @admin.display(description=_("amount"))
     def line_amount(self, line: OrderLine) -> str:
         """Of the line."""
-        return str(fen_money(line.amount))
+        return str(formats.money(line.amount))
 
 
 @admin.register(Order)
@@ -252,4 +258,4 @@ class OrderAdmin(LookOnly):
     @admin.display(description=_("total"))
     def total_money(self, order: Order) -> str:
         """The total."""
-        return str(fen_money(order.total))
+        return str(formats.money(order.total))

@@ -137,7 +137,7 @@ class PacksView(APIView):
         account, now = account_of(request), timezone.now()
         rows = _packs_of(account.pk)
         if (code := request.query_params.get("pack_type")) is not None:
-            if not PackType.objects.filter(code=code.replace("\x00", "")).exists():
+            if "\x00" in code or not PackType.objects.filter(code=code).exists():
                 raise invalid({"pack_type": ["no such pack type"]})
             rows = rows.filter(pack_type__code=code)
         if (status := request.query_params.get("status")) is not None:

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from iss_billing.days import start_of
 from iss_billing.money import parse_decimal
@@ -30,6 +30,8 @@ def load_catalogue(path: Path, now: datetime) -> dict[str, int]:
             return _load(catalogue, now)
     except OSError as error:
         raise CatalogueFaulty(f"{path}: {error.strerror}") from error
+    except IntegrityError as error:
+        raise CatalogueFaulty(f"{path} clashes with what is there: {str(error).splitlines()[0]}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CatalogueFaulty(f"{path} is no catalogue: {error!r}") from error
 

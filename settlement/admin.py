@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from iss_billing.fields import fen_money, micro_money
+from iss_billing import formats
 from iss_billing.staff import LookOnly, LookOnlyInline
 from packs.models import Pack
 from packs.refunds import RefundRefused
@@ -37,7 +37,7 @@ class DrawdownInline(LookOnlyInline):
     @admin.display(description=gettext_lazy("recognised"))
     def recognised_money(self, drawdown: Drawdown) -> str:
         """Revenue recognised by it."""
-        return str(fen_money(drawdown.recognised))
+        return str(formats.money(drawdown.recognised))
 
 
 @admin.register(Pack)
@@ -68,17 +68,17 @@ class PackAdmin(LookOnly):
     @admin.display(description=gettext_lazy("price paid"))
     def price_paid(self, pack: Pack) -> str:
         """What was paid."""
-        return str(fen_money(pack.price))
+        return str(formats.money(pack.price))
 
     @admin.display(description=gettext_lazy("recognised"))
     def recognised_money(self, pack: Pack) -> str:
         """Revenue recognised."""
-        return str(fen_money(pack.recognised))
+        return str(formats.money(pack.recognised))
 
     @admin.display(description=gettext_lazy("refunded"))
     def refunded_money(self, pack: Pack) -> str:
         """What was given back."""
-        return str(fen_money(pack.refunded))
+        return str(formats.money(pack.refunded))
 
     def get_urls(self) -> list[URLPattern]:
         """With the refund."""
@@ -102,8 +102,8 @@ class PackAdmin(LookOnly):
             except RefundRefused as refusal:
                 messages.error(request, str(refusal))
             else:
-                self.log_change(request, done, f"refund {fen_money(done.refunded)}: {form.cleaned_data['reason']}")
-                messages.success(request, _("%(amount)s refunded.") % {"amount": fen_money(done.refunded)})
+                self.log_change(request, done, f"refund {formats.money(done.refunded)}: {form.cleaned_data['reason']}")
+                messages.success(request, _("%(amount)s refunded.") % {"amount": formats.money(done.refunded)})
             return redirect("admin:packs_pack_change", pk)
         context = {
             **self.admin_site.each_context(request),
@@ -114,9 +114,9 @@ class PackAdmin(LookOnly):
             "facts": [
                 (_("account"), pack.account),
                 (_("pack"), pack.sku),
-                (_("price paid"), fen_money(pack.price)),
+                (_("price paid"), formats.money(pack.price)),
                 (_("drawn"), f"{pack.drawn:,} / {pack.total:,}"),
-                (_("to the balance"), fen_money(staff_refund_amount(pack))),
+                (_("to the balance"), formats.money(staff_refund_amount(pack))),
             ],
         }
         return render(request, "admin/act.html", context)
@@ -132,12 +132,12 @@ class BillLineInline(LookOnlyInline):
     @admin.display(description=gettext_lazy("price"))
     def unit_price(self, line: BillLine) -> str:
         """The tariff of the day."""
-        return f"{micro_money(line.price)} / {line.per}"
+        return str(formats.unit_price(line.price, line.per, line.item.unit))
 
     @admin.display(description=gettext_lazy("amount"))
     def amount_money(self, line: BillLine) -> str:
         """With all its decimals."""
-        return str(micro_money(line.amount))
+        return str(formats.exact_money(line.amount))
 
 
 @admin.register(Bill)
@@ -166,22 +166,22 @@ class BillAdmin(LookOnly):
     @admin.display(description=gettext_lazy("amount due"))
     def due(self, bill: Bill) -> str:
         """In whole fen."""
-        return str(fen_money(bill.amount_due))
+        return str(formats.money(bill.amount_due))
 
     @admin.display(description=gettext_lazy("lines total"))
     def rated(self, bill: Bill) -> str:
         """With all its decimals."""
-        return str(micro_money(bill.rated_total))
+        return str(formats.exact_money(bill.rated_total))
 
     @admin.display(description=gettext_lazy("carry in"))
     def carried_in(self, bill: Bill) -> str:
         """The small change of the bill before."""
-        return str(micro_money(bill.carry_in))
+        return str(formats.exact_money(bill.carry_in))
 
     @admin.display(description=gettext_lazy("carry out"))
     def carried_out(self, bill: Bill) -> str:
         """The small change for the next bill."""
-        return str(micro_money(bill.carry_out))
+        return str(formats.exact_money(bill.carry_out))
 
 
 class FailureInline(LookOnlyInline):
@@ -219,4 +219,4 @@ class SettlementRunAdmin(LookOnly):
     @admin.display(description=gettext_lazy("due"))
     def due_money(self, run: SettlementRun) -> str:
         """The sum of its bills."""
-        return str(fen_money(run.due))
+        return str(formats.money(run.due))

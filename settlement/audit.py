@@ -3,6 +3,7 @@
 Each check lists what it looked at with what it `expected` and what it `found`; a row where they differ is broken.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -230,7 +231,7 @@ def _run(name: str, sql: str) -> Check:
             [FIRST_ROWS],
         )
         checked, breaks, broken = cursor.fetchone()
-        return Check(name, checked, breaks, broken or [])
+        return Check(name, checked, breaks, [json.loads(row) for row in broken or ()])
 
 
 def _waiting() -> int:

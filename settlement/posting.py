@@ -159,7 +159,7 @@ def _reserve(cursor: CursorWrapper, table: str, number: int) -> list[int]:
 
 
 def _copy(cursor: CursorWrapper, table: str, rows: Iterable[Sequence[Any]] | Iterator[Sequence[Any]]) -> None:
-    """COPY rows into a table."""
-    with cursor.copy(f"COPY {table} FROM STDIN") as copy:
+    """COPY rows into a table. Raises Django's database errors, as every other statement does."""
+    with connection.wrap_database_errors, cursor.copy(f"COPY {table} FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)

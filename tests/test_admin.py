@@ -136,7 +136,7 @@ def test_a_tariff_is_changed_from_a_coming_day_and_its_history_shown(desk: Clien
     prices = [tariff_on(date(2026, 3, day))[pet.pk, "cn-mainland"].price for day in (8, 9)]
     assert prices == [2_500_000, 3_000_000]
     page = desk.get(url_of(pet)).content.decode()
-    for shown in ("3.00", "2.50", "costs", "staff@example.com"):
+    for shown in ("CNY 3 / 1,000 calls", "CNY 2.5 / 1,000 calls", "costs", "staff@example.com"):
         assert shown in page
 
 

@@ -58,7 +58,7 @@ def query(var: Path, statement: str) -> list[tuple[object, ...]]:
     with psycopg.connect(
         host=settings["HOST"], user=settings["USER"], dbname=settings["NAME"], autocommit=True
     ) as connection:
-        cursor = connection.execute(statement)  # type: ignore[call-overload]  # a plain string of ours
+        cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 

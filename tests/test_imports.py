@@ -70,7 +70,13 @@ def test_pure_modules_know_neither_database_nor_clock_nor_settings(module: str) 
 
 def test_the_audit_shares_no_code_with_what_it_audits() -> None:
     own = {name for name in imports(ROOT / "settlement" / "audit.py") if name.partition(".")[0] in MAY_IMPORT}
-    assert not own & {"settlement.aggregation", "settlement.rating", "packs.drawdown", "packs.revenue", "settlement.engine"}
+    assert not own & {
+        "settlement.aggregation",
+        "settlement.rating",
+        "packs.drawdown",
+        "packs.revenue",
+        "settlement.engine",
+    }
 
 
 def test_no_signals_services_or_utils() -> None:

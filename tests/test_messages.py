@@ -16,7 +16,7 @@ def test_every_text_is_translated_and_keeps_its_parameters() -> None:
     assert len(catalog) > 400
     for message in catalog:
         ids = [message.id] if isinstance(message.id, str) else list(message.id)
-        texts = [message.string] if isinstance(message.string, str) else list(message.string)
+        texts = [message.string] if isinstance(message.string, str) else list(message.string or ())
         if not ids[0]:
             continue
         assert all(texts), message.id

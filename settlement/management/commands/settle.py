@@ -37,7 +37,7 @@ class Command(ClockCommand):
             first = result.failed[0]
             raise CommandError(
                 f"{len(result.failed)} account-days were not settled, the first: account {first.account_id}, "
-                f"{first.day}: {first.error}"
+                f"{first.day}: {first.error.splitlines()[0]}"
             )
         return shown
 
