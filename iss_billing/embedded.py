@@ -272,7 +272,16 @@ def _as_user(command: list[str], owner: pwd.struct_passwd | None) -> list[str]:
         raise ServerError("to run as root this needs setpriv (package util-linux); or run as an ordinary user")
     rights = "+dac_read_search"
     user = [f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
-    return [setpriv, *user, f"--inh-caps={rights}", f"--ambient-caps={rights}", "--", *command]
+    # without the securebit access(2), which initdb asks first, would not know of the right
+    return [
+        setpriv,
+        *user,
+        f"--inh-caps={rights}",
+        f"--ambient-caps={rights}",
+        "--securebits=+no_setuid_fixup",
+        "--",
+        *command,
+    ]
 
 
 def _owned(folder: Path, owner: pwd.struct_passwd | None) -> Path:
