@@ -23,6 +23,10 @@ MOST_FEN = 10**13
 """No single top-up or adjustment is above a hundred billion yuan: beyond it somebody mistyped."""
 
 
+admin.site.site_header = admin.site.site_title = gettext_lazy("ISS Billing")
+admin.site.index_title = gettext_lazy("Administration")
+
+
 class TopUpForm(forms.Form):
     """Money received."""
 

@@ -107,7 +107,7 @@ class Account(models.Model):
 class ModeChange(models.Model):
     """A word about the billing mode from a day on; the latest for the latest day not after D rules D (rules 3)."""
 
-    account = models.ForeignKey(Account, models.PROTECT, related_name="mode_changes")
+    account = models.ForeignKey(Account, models.PROTECT, related_name="mode_changes", verbose_name=_("account"))
     effective_day = models.DateField()
     mode = models.CharField(max_length=10, choices=MODES)
     decided_at = models.DateTimeField()
@@ -119,14 +119,18 @@ class ModeChange(models.Model):
 class ApiKey(models.Model):
     """A bearer key of an account, or of the platform when it has no account; only its hash is kept."""
 
-    account = models.ForeignKey(Account, models.PROTECT, null=True, related_name="api_keys")
+    account = models.ForeignKey(Account, models.PROTECT, null=True, related_name="api_keys", verbose_name=_("account"))
     name = models.CharField(_("name"), max_length=120, blank=True)
     prefix = models.CharField(max_length=24, unique=True)
     digest = models.CharField(max_length=64)
-    created_at = models.DateTimeField()
+    created_at = models.DateTimeField(_("written"))
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("key")
+        verbose_name_plural = _("keys")
 
     def __str__(self) -> str:
         return f"{self.prefix}… {self.name}"
@@ -173,7 +177,7 @@ class Transfer(models.Model):
     UPDATE and DELETE by a trigger, the same cause twice by (kind, reference), and wrong books by a check.
     """
 
-    account = models.ForeignKey(Account, models.PROTECT, related_name="transfers")
+    account = models.ForeignKey(Account, models.PROTECT, related_name="transfers", verbose_name=_("account"))
     kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices)
     debit = models.CharField(_("debit"), max_length=16, choices=Book.choices)
     credit = models.CharField(_("credit"), max_length=16, choices=Book.choices)
@@ -237,18 +241,20 @@ class Notice(models.Model):
         RECLAIMED = "reclaimed", _("resources reclaimed")
         PACK_EXHAUSTED = "pack_exhausted", _("pack used up")
 
-    account = models.ForeignKey(Account, models.PROTECT, related_name="notices")
-    kind = models.CharField(max_length=20, choices=Type.choices)
+    account = models.ForeignKey(Account, models.PROTECT, related_name="notices", verbose_name=_("account"))
+    kind = models.CharField(_("kind"), max_length=20, choices=Type.choices)
     reference = models.CharField(max_length=100)
     data = models.JSONField(default=dict)
-    created_at = models.DateTimeField()
+    created_at = models.DateTimeField(_("written"))
     read_at = models.DateTimeField(null=True)
-    sent_at = models.DateTimeField(null=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
+    sent_at = models.DateTimeField(_("mailed"), null=True)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(null=True)
     """Null until a first attempt failed."""
-    last_error = models.CharField(max_length=500, blank=True)
+    last_error = models.CharField(_("last error"), max_length=500, blank=True)
 
     class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
         constraints = [models.UniqueConstraint(fields=["account", "kind", "reference"], name="notice_once")]
         indexes = [models.Index("id", name="notice_unsent", condition=Q(sent_at__isnull=True))]

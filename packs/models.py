@@ -97,6 +97,9 @@ class TariffPrice(models.Model):
         ]
         indexes = [models.Index("item", "region", "effective_day", "id", name="tariff_in_force")]
 
+    def __str__(self) -> str:
+        return f"{self.region} {self.effective_day}"
+
 
 class PackType(Named):
     """A kind of pack: the items it covers, in one region, perhaps in one billing mode only (rules 3.3, 4.1)."""
@@ -156,14 +159,17 @@ class SkuPrice(models.Model):
         constraints = [models.CheckConstraint(name="sku_price_positive", condition=Q(price__gt=0))]
         indexes = [models.Index("sku", "effective_at", "id", name="sku_price_in_force")]
 
+    def __str__(self) -> str:
+        return f"{self.effective_at:%Y-%m-%d}"
+
 
 class Order(models.Model):
     """A purchase, paid in full from the balance when it was placed (rules 4.5, 4.8)."""
 
-    account = models.ForeignKey(Account, models.PROTECT, related_name="orders")
+    account = models.ForeignKey(Account, models.PROTECT, related_name="orders", verbose_name=_("account"))
     placed_at = models.DateTimeField(_("placed"))
     total = WideIntegerField(_("total (fen)"))
-    key = models.CharField(max_length=255)
+    key = models.CharField(_("idempotency key"), max_length=255)
     fingerprint = models.CharField(max_length=64)
     """Of the lines as sent: the same key with another body is refused."""
 
@@ -186,8 +192,13 @@ class OrderLine(models.Model):
     price = models.BigIntegerField(_("price (fen)"))
 
     class Meta:
+        verbose_name = _("order line")
+        verbose_name_plural = _("order lines")
         ordering = ["order", "position"]
         constraints = [models.UniqueConstraint(fields=["order", "position"], name="order_line_position")]
+
+    def __str__(self) -> str:
+        return f"{self.sku} × {self.quantity}"
 
     @property
     def amount(self) -> int:
@@ -208,7 +219,7 @@ class PackStatus(models.TextChoices):
 class Pack(models.Model):
     """Units bought and what remains of them. Ids rise in drawing order within an account (rules 4.3)."""
 
-    account = models.ForeignKey(Account, models.PROTECT, related_name="packs")
+    account = models.ForeignKey(Account, models.PROTECT, related_name="packs", verbose_name=_("account"))
     order_line = models.ForeignKey(OrderLine, models.PROTECT, related_name="packs")
     sku = models.ForeignKey(Sku, models.PROTECT, db_index=False)
     pack_type = models.ForeignKey(PackType, models.PROTECT, db_index=False, verbose_name=_("pack type"))

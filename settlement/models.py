@@ -17,7 +17,7 @@ class UsageEvent(models.Model):
     day = models.DateField()
     source = models.CharField(max_length=255)
     event_id = models.CharField(max_length=255)
-    account = models.ForeignKey(Account, models.PROTECT, db_index=False, related_name="+")
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False, related_name="+", verbose_name=_("account"))
     item = models.ForeignKey(Item, models.PROTECT, db_index=False, related_name="+")
     region = models.CharField(max_length=40)
     resource = models.CharField(max_length=255)
@@ -47,7 +47,7 @@ class PendingDay(models.Model):
     Settlement deletes the rows it sees before it reads the events, so a row that arrives meanwhile survives.
     """
 
-    account = models.ForeignKey(Account, models.PROTECT, db_index=False, related_name="+")
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False, related_name="+", verbose_name=_("account"))
     day = models.DateField()
 
     class Meta:
@@ -93,15 +93,21 @@ class SettlementFailure(models.Model):
     """An account-day that a run could not settle, with the error; the next run tries it again."""
 
     run = models.ForeignKey(SettlementRun, models.PROTECT, related_name="failures")
-    account = models.ForeignKey(Account, models.PROTECT, related_name="+")
+    account = models.ForeignKey(Account, models.PROTECT, related_name="+", verbose_name=_("account"))
     day = models.DateField(_("day"))
     error = models.TextField(_("error"))
+
+    class Meta:
+        verbose_name = _("failure")
+        verbose_name_plural = _("failures")
 
 
 class Bill(models.Model):
     """What one account owes for one day's usage, or for late usage of that day (`sequence` above 1)."""
 
-    account = models.ForeignKey(Account, models.PROTECT, related_name="bills", db_index=False)
+    account = models.ForeignKey(
+        Account, models.PROTECT, related_name="bills", db_index=False, verbose_name=_("account")
+    )
     day = models.DateField(_("day"))
     sequence = models.PositiveSmallIntegerField(_("sequence"))
     billing_mode = models.CharField(_("billing mode"), max_length=10, choices=MODES)
@@ -133,16 +139,18 @@ class BillLine(models.Model):
 
     bill = models.ForeignKey(Bill, models.PROTECT, related_name="lines", db_index=False)
     position = models.PositiveSmallIntegerField()
-    item = models.ForeignKey(Item, models.PROTECT, related_name="+", db_index=False)
-    region = models.CharField(max_length=40)
-    quantity = WideIntegerField()
-    drawn = WideIntegerField()
-    charged = WideIntegerField()
+    item = models.ForeignKey(Item, models.PROTECT, related_name="+", db_index=False, verbose_name=_("item"))
+    region = models.CharField(_("region"), max_length=40)
+    quantity = WideIntegerField(_("quantity"))
+    drawn = WideIntegerField(_("drawn"))
+    charged = WideIntegerField(_("charged"))
     price = models.BigIntegerField()
     per = models.BigIntegerField()
     amount = WideIntegerField()
 
     class Meta:
+        verbose_name = _("bill line")
+        verbose_name_plural = _("bill lines")
         ordering = ["bill", "position"]
         constraints = [
             models.UniqueConstraint(fields=["bill", "item", "region"], name="bill_line_once"),
@@ -152,20 +160,28 @@ class BillLine(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return f"{self.bill} · {self.item}"
+
 
 class Drawdown(models.Model):
     """Units that one bill line drew from one pack, and the revenue recognised by it (rules 5.2, 7.2)."""
 
-    line = models.ForeignKey(BillLine, models.PROTECT, related_name="drawdowns")
+    line = models.ForeignKey(BillLine, models.PROTECT, related_name="drawdowns", verbose_name=_("bill line"))
     pack = models.ForeignKey(Pack, models.PROTECT, related_name="drawdowns")
-    quantity = models.BigIntegerField()
-    remaining_after = models.BigIntegerField()
+    quantity = models.BigIntegerField(_("quantity"))
+    remaining_after = models.BigIntegerField(_("remaining after"))
     recognised = models.BigIntegerField()
 
     class Meta:
+        verbose_name = _("drawdown")
+        verbose_name_plural = _("drawdowns")
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(
                 name="drawdown_positive", condition=Q(quantity__gt=0, remaining_after__gte=0, recognised__gte=0)
             )
         ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity:,}"

@@ -27,8 +27,14 @@ def copy(tmp_path: Path) -> Iterator[Path]:
     shutil.copytree(ROOT, place, ignore=LEFT_OUT)
     (place / ".venv").symlink_to(ROOT / ".venv")
     yield place
+    for run in _runs:
+        if run.process.poll() is None:
+            run.stop()
     assert eventually(lambda: not embedded.server_pids(place / "var"))
     shutil.rmtree(embedded.Place(place / "var").sockets, ignore_errors=True)
+
+
+_runs: list["Run"] = []
 
 
 class Run:
@@ -37,7 +43,7 @@ class Run:
     def __init__(self, place: Path, port: int) -> None:
         self.port = port
         self.log = place / f"run-{next(_numbers)}.log"
-        unset = ("DATABASE_URL", "REDIS_URL", "EMAIL_URL", "DEBUG", "SECRET_KEY", "SITE_URL")
+        unset = ("MAKEFLAGS", "MAKELEVEL", "DATABASE_URL", "REDIS_URL", "EMAIL_URL", "DEBUG", "SECRET_KEY", "SITE_URL")
         environment = {name: value for name, value in os.environ.items() if name not in unset}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -48,6 +54,7 @@ class Run:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        _runs.append(self)
 
     @property
     def said(self) -> str:
@@ -59,7 +66,7 @@ class Run:
             suppress(URLError, ConnectionError),
             urllib.request.urlopen(f"http://localhost:{self.port}/sign-in/") as page,
         ):
-            return page.status == 200
+            return bool(page.status == 200)
         return False
 
     def stop(self) -> int:
@@ -86,7 +93,7 @@ def test_make_run(copy: Path) -> None:
     # the port is taken: another one says so, and how to go on
     second = Run(copy, port)
     assert second.process.wait(60) != 0
-    assert f"port {port} cannot be used" in second.said.strip().splitlines()[-2]
+    assert f"port {port} cannot be used" in second.said
 
     # one process dies: everything stops, and the last words name it
     [started] = [line for line in run.said.splitlines() if "worker started (pid=" in line]
