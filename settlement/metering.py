@@ -24,10 +24,12 @@ STORE = """
 WITH stored AS (
     INSERT INTO settlement_usageevent
         (day, source, event_id, account_id, item_id, region, resource, quantity, occurred_at, received_at)
-    SELECT *, %s::timestamptz FROM unnest(%s::date[], %s::text[], %s::text[], %s::bigint[], %s::smallint[], %s::text[],
-                                          %s::text[], %s::bigint[], %s::timestamptz[])
-           AS event (day, source, event_id, account_id, item_id, region, resource, quantity, occurred_at)
-    ORDER BY day, source, event_id  -- two batches with the same events wait for each other, never in a circle
+    SELECT day, source, event_id, account_id, item_id, region, resource, quantity, occurred_at, %s::timestamptz
+    FROM unnest(%s::date[], %s::text[], %s::text[], %s::bigint[], %s::smallint[], %s::text[], %s::text[], %s::bigint[],
+                %s::timestamptz[]) WITH ORDINALITY
+         AS event (day, source, event_id, account_id, item_id, region, resource, quantity, occurred_at, place)
+    -- two batches with the same events wait for each other, never in a circle; in one batch the first is kept
+    ORDER BY day, source, event_id, place
     ON CONFLICT (day, source, event_id) DO NOTHING
     RETURNING account_id, day
 ), marked AS (

@@ -9,7 +9,23 @@ from accounts.models import BANDWIDTH, TRAFFIC, Account
 from accounts.modes import InArrears, Pending, mode_on, pending_mode, switch_mode
 from packs.models import Pack, PackStatus
 from settlement.models import BillLine
-from tests.worlds import GB, MBPS, TB, assert_books, at, bill_of, bills_of, buy, night, opened, top_up, use, yuan
+from tests.worlds import (
+    GB,
+    MBPS,
+    TB,
+    assert_books,
+    at,
+    bill_of,
+    bills_of,
+    buy,
+    event,
+    night,
+    opened,
+    send,
+    top_up,
+    use,
+    yuan,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -259,3 +275,13 @@ def test_rule_4_8_an_account_below_zero_makes_no_new_switch_but_takes_one_back()
     top_up(alice, "0.01", "2026-03-02T04:00")
     switch(alice, TRAFFIC, "2026-03-02T05:00")
     assert mode_on(alice.pk, date(2026, 3, 3)) == TRAFFIC
+
+
+def test_of_an_id_reported_twice_in_one_batch_the_first_counts() -> None:
+    alice = opened()
+    first = event(alice, "ai.pet", 900, "2026-03-05T10:00:00", id="same")
+    outcome = send([first, event(alice, "ai.pet", 100, "2026-03-05T10:00:00", id="same")], "2026-03-05T11:00")
+    assert (outcome.accepted, outcome.duplicates) == (1, 1)
+    night("2026-03-06T02:00")
+    assert [line.quantity for line in BillLine.objects.all()] == [900]
+    assert_books()
