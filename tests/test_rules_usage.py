@@ -279,9 +279,13 @@ def test_rule_4_8_an_account_below_zero_makes_no_new_switch_but_takes_one_back()
 
 def test_of_an_id_reported_twice_in_one_batch_the_first_counts() -> None:
     alice = opened()
-    first = event(alice, "ai.pet", 900, "2026-03-05T10:00:00", id="same")
-    outcome = send([first, event(alice, "ai.pet", 100, "2026-03-05T10:00:00", id="same")], "2026-03-05T11:00")
-    assert (outcome.accepted, outcome.duplicates) == (1, 1)
+    events = [
+        event(alice, "ai.pet", quantity, "2026-03-05T10:00:00", id=f"same-{number}")
+        for quantity in (1000, 1)
+        for number in range(500)
+    ]
+    outcome = send(events, "2026-03-05T11:00")
+    assert (outcome.accepted, outcome.duplicates) == (500, 500)
     night("2026-03-06T02:00")
-    assert [line.quantity for line in BillLine.objects.all()] == [900]
+    assert [line.quantity for line in BillLine.objects.all()] == [500_000]
     assert_books()
