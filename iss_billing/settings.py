@@ -75,13 +75,12 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "accounts.context.console",
-            ],
+            ]
         },
     }
 ]
 
 # ── what it runs on ──────────────────────────────────────────────────────────────────────────────────
-
 EMBEDDED_POSTGRES = not env.str("DATABASE_URL", default="")
 EMBEDDED_REDIS = not env.str("REDIS_URL", default="")
 DATABASES: dict[str, Any] = {
@@ -95,23 +94,16 @@ REDIS_URL: str = embedded.redis_url(VAR) if EMBEDDED_REDIS else env.str("REDIS_U
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 
 # ── logins ───────────────────────────────────────────────────────────────────────────────────────────
-
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    {"NAME": f"django.contrib.auth.password_validation.{name}Validator"}
+    for name in ("UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword")
 ]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "sign-in"
 
 # ── language, time ───────────────────────────────────────────────────────────────────────────────────
-
 LANGUAGE_CODE = "zh-hans"
 LANGUAGES = [("zh-hans", _("Chinese")), ("en", _("English"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
@@ -119,23 +111,21 @@ TIME_ZONE = "Asia/Shanghai"
 USE_TZ = True
 
 # ── files ────────────────────────────────────────────────────────────────────────────────────────────
-
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+_plain, _hashed = (
+    "django.contrib.staticfiles.storage.StaticFilesStorage",
+    "whitenoise.storage.CompressedManifestStaticFilesStorage",
+)
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {
-        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
-        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
-    },
+    "staticfiles": {"BACKEND": _plain if DEBUG else _hashed},
 }
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 2**20 + 1  # a usage batch may have 16 MiB; its view says 413 above that
 
 # ── mail ─────────────────────────────────────────────────────────────────────────────────────────────
-
 if env.str("EMAIL_URL", default=""):
     vars().update(env.email_url("EMAIL_URL"))
 else:
@@ -145,7 +135,6 @@ SERVER_EMAIL = DEFAULT_FROM_EMAIL
 EMAIL_TIMEOUT = 20
 
 # ── browser security ─────────────────────────────────────────────────────────────────────────────────
-
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -166,7 +155,6 @@ SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 
 # ── API ──────────────────────────────────────────────────────────────────────────────────────────────
-
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.auth.KeyAuthentication",
@@ -179,7 +167,6 @@ REST_FRAMEWORK = {
 }
 
 # ── Celery ───────────────────────────────────────────────────────────────────────────────────────────
-
 # kombu calls a socket's URL and its database otherwise than redis-py
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
 CELERY_TIMEZONE = TIME_ZONE
