@@ -1,0 +1,97 @@
+"""Databases of the bench: one is built, every measurement runs on a copy of it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from iss_billing import embedded
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+VAR = ROOT / "var"
+BASE, COPY = "iss_bench_base", "iss_bench"
+
+
+def url(name: str) -> str:
+    """The DATABASE_URL of one of the bench's databases on the embedded PostgreSQL."""
+    return f"postgres://{embedded.USER}@/{name}?host={embedded.Place(VAR).sockets}"
+
+
+def environment(name: str) -> dict[str, str]:
+    """The environment of a process that works on a bench database."""
+    settings = {
+        "DEBUG": "1",
+        "SECRET_KEY": "for the bench only",
+        "DATABASE_URL": url(name),
+        "REDIS_URL": f"{embedded.redis_url(VAR)}?db=15",
+        "API_RATE_LIMITS": "off",
+        "DJANGO_SETTINGS_MODULE": "iss_billing.settings",
+        "EMAIL_URL": "dummymail://",
+    }
+    return dict(os.environ) | settings
+
+
+def connect(name: str) -> "psycopg.Connection[tuple[Any, ...]]":
+    """A connection without Django."""
+    host = str(embedded.Place(VAR).sockets)
+    return psycopg.connect(host=host, user=embedded.USER, dbname=name, autocommit=True)
+
+
+def create(name: str, template: str = "template0") -> None:
+    """Make a database, in place of one of that name; a copy when `template` is one of ours."""
+    drop(name)
+    with connect("postgres") as admin:
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        admin.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+
+
+def drop(name: str) -> None:
+    """Remove a database."""
+    with connect("postgres") as admin:
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def build(accounts: int, events: int) -> None:
+    """Make the base database with its world."""
+    create(BASE)
+    call("migrate", "--verbosity", "0")
+    call("load_catalogue")
+    python("from tests.bench.world import build; build(int(sys.argv[1]), int(sys.argv[2]))", str(accounts), str(events))
+
+
+def call(*command: str, database: str = BASE) -> str:
+    """A management command on a bench database; its standard output."""
+    arguments = [sys.executable, "manage.py", *command]
+    return subprocess.run(
+        arguments, cwd=ROOT, env=environment(database), check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def python(code: str, *arguments: str, database: str = BASE) -> str:
+    """A line of Python with Django set up, in a process of its own; its standard output."""
+    full = f"import sys, django; django.setup(); {code}"
+    done = subprocess.run(
+        [sys.executable, "-c", full, *arguments],
+        cwd=ROOT,
+        env=environment(database),
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout
+
+
+@contextmanager
+def fresh_copy() -> Iterator[str]:
+    """A copy of the base for one measurement; its name."""
+    create(COPY, BASE)
+    try:
+        yield COPY
+    finally:
+        drop(COPY)
