@@ -26,10 +26,12 @@ SELECT id, 'top_up', 'cash', 'balance', 10000000 + 100000 * (1 + (id % 10 < 3)::
 ORDERS = """
 WITH placed AS (
     INSERT INTO packs_order (account_id, placed_at, total, key, fingerprint)
-    SELECT id, %(opened)s, 100000 * (1 + (id %% 10 < 3)::int), 'bench', '' FROM accounts_account RETURNING id, account_id, total
+    SELECT id, %(opened)s, 100000 * (1 + (id %% 10 < 3)::int), 'bench', ''
+    FROM accounts_account RETURNING id, account_id, total
 ), line AS (
     INSERT INTO packs_orderline (order_id, position, sku_id, quantity, price)
-    SELECT id, 1, (%(skus)s::int[])[1 + account_id %% 4], total / 100000, 100000 FROM placed RETURNING id, order_id, quantity, sku_id
+    SELECT id, 1, (%(skus)s::int[])[1 + account_id %% 4], total / 100000, 100000
+    FROM placed RETURNING id, order_id, quantity, sku_id
 ), paid AS (
     INSERT INTO accounts_transfer (account_id, kind, debit, credit, amount, time, reference, balance_after, reason)
     SELECT account_id, 'purchase', 'balance', 'deferred', total, %(opened)s, 'order:' || id, 10000000, '' FROM placed
