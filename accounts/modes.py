@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from typing import NamedTuple
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from accounts.ledger import lock_account
 from accounts.models import BANDWIDTH, ModeChange
@@ -39,12 +39,13 @@ class Pending(NamedTuple):
 
 def modes_on(account_ids: Iterable[int], day: date) -> dict[int, str]:
     """The mode of each account on a day; accounts that never switched are left out: `DEFAULT`."""
-    words = (
-        ModeChange.objects.filter(account_id__in=list(account_ids), effective_day__lte=day)
-        .order_by("account_id", "-effective_day", "-id")
-        .distinct("account_id")
-    )
-    return dict(words.values_list("account_id", "mode"))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT DISTINCT ON (account_id) account_id, mode FROM accounts_modechange
+            WHERE account_id = ANY(%s) AND effective_day <= %s ORDER BY account_id, effective_day DESC, id DESC""",
+            [list(account_ids), day],
+        )
+        return dict(cursor.fetchall())
 
 
 def mode_on(account_id: int, day: date) -> str:

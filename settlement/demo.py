@@ -14,10 +14,10 @@ from packs.models import Pack
 from packs.orders import LineRequest, place_order
 from packs.refunds import refund_pack
 from settlement.arrears import sweep
-from settlement.engine import settle
 from settlement.events import Data, Event, judge_all
 from settlement.metering import store
 from settlement.models import UsageEvent
+from settlement.runs import settle
 
 DAYS = 60
 ARREARS_DAYS = 12

@@ -2,16 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 
-from django.db.models import Max, Sum
+from django.db import connection
 
 from packs.drawdown import PackState
-from packs.models import Item, Pack, PackType
+from packs.models import Item, PackType
 from packs.tariff import tariff_on
 from settlement.metering import day_quantities
-from settlement.models import Bill, BillLine
 from settlement.rating import DayRules, ItemRule, Usage
 
 
@@ -31,19 +30,42 @@ class DayOfAccount(NamedTuple):
     sequence: int
 
 
+class AccountState(NamedTuple):
+    """What settlement must know of a locked account: balance in fen, carry in micro-yuan, and its standing."""
+
+    id: int
+    balance: int
+    carry: int
+    arrears_since: datetime | None
+    announced: str
+
+
+LOCK_ACCOUNTS = """
+SELECT id, balance, carry, arrears_since, announced FROM accounts_account
+WHERE id BETWEEN %s AND %s AND id IN (
+    SELECT account_id FROM settlement_pendingday WHERE day = %s AND account_id BETWEEN %s AND %s
+) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+def lock_accounts(first: int, last: int, day: date) -> list[AccountState]:
+    """Lock the accounts of an id range that have the day pending, in id order, until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK_ACCOUNTS, [first, last, day, first, last])
+        return [AccountState(id, int(balance), *rest) for id, balance, *rest in cursor.fetchall()]
+
+
 def load_day(account_ids: Iterable[int], day: date) -> dict[int, DayOfAccount]:
     """The usage of a day per account, each quantity with what earlier bills of the day hold."""
     ids = list(account_ids)
-    bills = Bill.objects.filter(account_id__in=ids, day=day)
-    sequences = dict(bills.values("account_id").annotate(top=Max("sequence")).values_list("account_id", "top"))
-    billed: dict[tuple[int, int, str], int] = {}
-    if sequences:
-        lines = BillLine.objects.filter(bill__account_id__in=list(sequences), bill__day=day)
-        grouped = lines.order_by().values("bill__account_id", "item_id", "region").annotate(total=Sum("quantity"))
-        billed = {
-            (account, item, region): total
-            for account, item, region, total in grouped.values_list("bill__account_id", "item_id", "region", "total")
-        }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT account_id, max(sequence) FROM settlement_bill WHERE day = %s AND account_id = ANY(%s)
+            GROUP BY account_id""",
+            [day, ids],
+        )
+        sequences = dict(cursor.fetchall())
+    billed = _billed(list(sequences), day) if sequences else {}
     days = {account: DayOfAccount([], sequences.get(account, 0)) for account in ids}
     for account, item, region, quantity in day_quantities(ids, day):
         days[account].usage.append(Usage(item, region, quantity, billed.pop((account, item, region), 0)))
@@ -53,24 +75,27 @@ def load_day(account_ids: Iterable[int], day: date) -> dict[int, DayOfAccount]:
     return days
 
 
+def _billed(account_ids: list[int], day: date) -> dict[tuple[int, int, str], int]:
+    """What the bills of a day hold, by account, item and region."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT bill.account_id, line.item_id, line.region, sum(line.quantity)
+            FROM settlement_bill AS bill JOIN settlement_billline AS line ON line.bill_id = bill.id
+            WHERE bill.day = %s AND bill.account_id = ANY(%s) GROUP BY 1, 2, 3""",
+            [day, account_ids],
+        )
+        return {(account, item, region): int(total) for account, item, region, total in cursor.fetchall()}
+
+
 def load_packs(account_ids: Iterable[int]) -> dict[int, list[PackState]]:
     """The packs with units left, per account in drawing order: ids rise with order, line and unit (rules 4.3)."""
     packs: dict[int, list[PackState]] = defaultdict(list)
-    rows = (
-        Pack.objects.filter(account_id__in=list(account_ids), remaining__gt=0)
-        .order_by("account_id", "id")
-        .values_list(
-            "account_id",
-            "id",
-            "pack_type_id",
-            "total",
-            "remaining",
-            "price",
-            "recognised",
-            "effective_day",
-            "valid_until",
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT account_id, id, pack_type_id, total, remaining, price, recognised, effective_day, valid_until
+            FROM packs_pack WHERE account_id = ANY(%s) AND remaining > 0 ORDER BY account_id, id""",
+            [list(account_ids)],
         )
-    )
-    for account, pack, kind, total, remaining, price, recognised, effective, until in rows:
-        packs[account].append(PackState(pack, kind, total, remaining, price, recognised, effective, until))
+        for account, *columns in cursor.fetchall():
+            packs[account].append(PackState(*columns))
     return packs

@@ -70,15 +70,19 @@ class UsageRefusal(models.Model):
 
 
 class SettlementRun(models.Model):
-    """One run of settlement: which days it was to settle, what it did, and what failed."""
+    """One run of settlement: which days it was to settle, what it did, and what failed.
+
+    `progress_at` is the real clock of its latest step: a run that stands still was cut off.
+    """
 
     now = models.DateTimeField(_("clock"))
     """The clock of the run: what it posts carries this time."""
     through_day = models.DateField(_("through day"))
     started_at = models.DateTimeField(_("started"))
+    progress_at = models.DateTimeField(_("latest progress"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
     days = ArrayField(models.DateField(), default=list, verbose_name=_("days"))
-    accounts = models.PositiveIntegerField(_("accounts"), default=0)
+    accounts = models.PositiveIntegerField(_("account-days"), default=0)
     bills = models.PositiveIntegerField(_("bills"), default=0)
     due = WideIntegerField(_("due (fen)"), default=0)
     drawn = models.JSONField(_("drawn"), default=dict)
@@ -87,6 +91,23 @@ class SettlementRun(models.Model):
     class Meta:
         verbose_name = _("settlement run")
         verbose_name_plural = _("settlement runs")
+
+
+class SettlementShard(models.Model):
+    """A part of a run: one day of the pending accounts in an id range, settled in one transaction with `done_at`."""
+
+    run = models.ForeignKey(SettlementRun, models.PROTECT, related_name="shards")
+    day = models.DateField()
+    first_account = models.BigIntegerField()
+    last_account = models.BigIntegerField()
+    account_days = models.PositiveIntegerField(default=0)
+    bills = models.PositiveIntegerField(default=0)
+    due = WideIntegerField(default=0)
+    drawn = models.JSONField(default=dict)
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index("run", "day", name="settlement_shard_of_run")]
 
 
 class SettlementFailure(models.Model):

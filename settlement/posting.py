@@ -8,17 +8,18 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from accounts import notices, standing
-from accounts.models import Account, Book, Kind, Notice
+from accounts.models import Book, Kind, Notice
 from iss_billing.days import day_of
 from packs.drawdown import PackState
 from packs.models import Pack
+from settlement.loading import AccountState
 from settlement.rating import Statement
 
 
 class RatedDay(NamedTuple):
     """An account's rated day: the locked account, the bill's sequence, the day's mode, and the packs it drew from."""
 
-    account: Account
+    account: AccountState
     sequence: int
     mode: str
     statement: Statement
@@ -99,7 +100,7 @@ class _Rows:
         self.bills.append(
             (
                 bill_id,
-                account.pk,
+                account.id,
                 self.day,
                 one.sequence,
                 one.mode,
@@ -113,15 +114,15 @@ class _Rows:
         )
         if statement.amount_due:
             books = (Kind.USAGE.value, Book.BALANCE.value, Book.USAGE_REVENUE.value)
-            self._transfer(account.pk, bill_id, books, statement.amount_due, balance)
-            self.news[account.pk] = change.news
+            self._transfer(account.id, bill_id, books, statement.amount_due, balance)
+            self.news[account.id] = change.news
         else:
             change = standing.Change(account.arrears_since, standing.Standing(account.announced), ())
         if recognised:
             books = (Kind.RECOGNITION.value, Book.DEFERRED.value, Book.PACK_REVENUE.value)
-            self._transfer(account.pk, bill_id, books, recognised, None)
-        self.balances[account.pk] = balance
-        self.accounts.append((account.pk, balance, statement.carry_out, change.arrears_since, str(change.announced)))
+            self._transfer(account.id, bill_id, books, recognised, None)
+        self.balances[account.id] = balance
+        self.accounts.append((account.id, balance, statement.carry_out, change.arrears_since, str(change.announced)))
 
     def _transfer(
         self, account_id: int, bill_id: int, books: tuple[str, str, str], amount: int, balance_after: int | None

@@ -1,42 +1,64 @@
 """Celery tasks of settlement; beat's schedule is in the settings."""
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from celery import shared_task
+from django.db import InterfaceError, OperationalError
+from django.db.models import Q
 from django.utils import timezone
 
 from iss_billing.days import SHANGHAI, day_of
-from settlement import arrears, engine, metering
-from settlement.models import SettlementRun
+from settlement import arrears, metering, runs
+from settlement.models import SettlementRun, SettlementShard
 from settlement.partitions import make_partitions_ahead
 
 log = logging.getLogger(__name__)
 
 NIGHT_HOUR = 2
+PATIENCE = timedelta(minutes=10)
+"""A run without progress for so long was cut off."""
 
 
 @shared_task
 def settle_night() -> None:
-    """Settle everything that has ended and is not billed."""
-    _settle(timezone.now())
+    """Begin to settle everything that has ended and is not billed; every shard is a task of its own."""
+    now = timezone.now()
+    _hand_out(runs.begin(now=now).pk)
 
 
 @shared_task
 def settle_missed() -> None:
-    """Settle if tonight's run has not finished, be it that beat was away at 02:00 or that the worker died."""
+    """Begin if tonight's run has not: beat was away at 02:00, or the run stands still because its workers died.
+
+    Shards that were done stay done; the new run takes up what is left, at the present clock.
+    """
     now = timezone.now()
     yesterday = day_of(now) - timedelta(days=1)
     late = now.astimezone(SHANGHAI).hour >= NIGHT_HOUR
-    if late and not SettlementRun.objects.filter(through_day__gte=yesterday, finished_at__isnull=False).exists():
-        _settle(now)
+    tonight = SettlementRun.objects.filter(through_day__gte=yesterday)
+    if late and not tonight.filter(Q(finished_at__isnull=False) | Q(progress_at__gt=now - PATIENCE)).exists():
+        _hand_out(runs.begin(now=now).pk)
 
 
-def _settle(now: datetime) -> None:
-    result = engine.settle(now=now)
-    for failure in result.failed:
-        log.error("account %s, %s was not settled: %s", failure.account_id, failure.day, failure.error)
-    log.info("settled %s account-days' bills in %s s", result.bills, result.seconds)
+@shared_task(autoretry_for=(OperationalError, InterfaceError), retry_backoff=5, max_retries=8)
+def settle_shard(shard_id: int) -> None:
+    """Settle one shard; whoever settles the last one of a day hands out the next day's."""
+    now = timezone.now()
+    runs.settle_shard(shard_id, now)
+    run_id = SettlementShard.objects.filter(pk=shard_id).values_list("run_id", flat=True).get()
+    _hand_out(run_id)
+
+
+def _hand_out(run_id: int) -> None:
+    """Make a task of each shard of the run's next day, once the day before is done."""
+    for shard_id in runs.advance(run_id, timezone.now()):
+        settle_shard.delay(shard_id)
+    run = SettlementRun.objects.get(pk=run_id)
+    if run.finished_at:
+        for failure in run.failures.all():
+            log.error("account %s, %s was not settled: %s", failure.account_id, failure.day, failure.error)
+        log.info("run %s settled %s account-days", run.pk, run.accounts)
 
 
 @shared_task

@@ -1,5 +1,6 @@
 """The nightly schedule and the outbox, with a real Celery worker where Celery is the point."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from accounts.ledger import lock_account, post
 from accounts.models import Kind, Notice
 from iss_billing.celery import app
 from iss_billing.days import SHANGHAI
+from settlement import runs
 from settlement.models import Bill, SettlementRun
 from settlement.tasks import settle_missed, settle_night
 from tests.conftest import celery_worker, eventually
@@ -48,8 +50,16 @@ def test_the_schedule_runs_what_must_run() -> None:
     assert set(every) <= set(app.tasks), "every entry names a task that exists"
 
 
+@pytest.fixture
+def at_once() -> Iterator[None]:
+    """Tasks run where they are called; what a real worker does with them is tested below."""
+    app.conf.task_always_eager = app.conf.task_eager_propagates = True
+    yield
+    app.conf.task_always_eager = app.conf.task_eager_propagates = False
+
+
 @pytest.mark.django_db
-def test_a_missed_night_is_caught_up_once_it_is_past_two() -> None:
+def test_a_missed_night_is_caught_up_once_it_is_past_two(at_once: None) -> None:
     account = opened()
     use(account, "ai.pet", 100, "2026-03-05T10:00")
     use(account, "ai.pet", 100, "2026-03-06T10:00")
@@ -65,14 +75,48 @@ def test_a_missed_night_is_caught_up_once_it_is_past_two() -> None:
 
 
 @pytest.mark.django_db
-def test_a_run_that_was_cut_off_is_run_again() -> None:
-    account = opened()
-    use(account, "ai.pet", 100, "2026-03-05T10:00")
-    now = at("2026-03-06T02:00")
-    SettlementRun.objects.create(now=now, through_day="2026-03-05", started_at=now)
-    with time_machine.travel(at("2026-03-06T02:05"), tick=False):
+def test_a_run_that_was_cut_off_is_taken_up_again(at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SHARD", 2)
+    accounts = [opened(f"account {number}") for number in range(5)]
+    for account in accounts:
+        use(account, "ai.pet", 100, "2026-03-05T10:00")
+    run = runs.begin(now=at("2026-03-06T02:00"))
+    first, _second, _third = runs.advance(run.pk, at("2026-03-06T02:00"))
+    runs.settle_shard(first, at("2026-03-06T02:01"))
+    assert Bill.objects.count() == 2
+    with time_machine.travel(at("2026-03-06T02:10"), tick=False):
         settle_missed()
-    assert Bill.objects.count() == 1
+    assert Bill.objects.count() == 2, "it may still be at work"
+    with time_machine.travel(at("2026-03-06T02:12"), tick=False):
+        settle_missed()
+    assert Bill.objects.count() == 5
+    assert_books()
+
+
+@pytest.mark.django_db
+def test_a_shard_is_handed_out_and_settled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SHARD", 2)
+    for number in range(5):
+        account = opened(f"account {number}")
+        use(account, "ai.pet", 100, "2026-03-05T10:00")
+        use(account, "ai.pet", 100, "2026-03-06T10:00")
+    now = at("2026-03-07T02:00")
+    run = runs.begin(now=now)
+    shards = runs.advance(run.pk, now)
+    assert len(shards) == 3
+    assert runs.advance(run.pk, now) == [], "a day follows once the day before is done"
+    for shard in (*shards, *shards):
+        runs.settle_shard(shard, now)
+    assert Bill.objects.count() == 5
+    [*next_day] = runs.advance(run.pk, now)
+    assert len(next_day) == 3
+    for shard in next_day:
+        runs.settle_shard(shard, now)
+    assert runs.advance(run.pk, now) == []
+    run.refresh_from_db()
+    assert (run.finished_at, run.accounts, run.bills, run.due) == (now, 10, 10, 250)
+    assert [f"{day}" for day in run.days] == ["2026-03-05", "2026-03-06"]
+    assert_books()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -20,7 +20,7 @@ from accounts.models import Account, Kind, Transfer
 from packs.models import Order, Pack
 from packs.orders import LineRequest, OrderRefused, place_order
 from packs.refunds import RefundRefused, refund_pack
-from settlement import engine
+from settlement import engine, loading
 from settlement.events import decode_batch, judge_all
 from settlement.metering import store
 from settlement.models import Bill, BillLine, PendingDay
@@ -50,6 +50,7 @@ def perhaps_without_lock(monkeypatch: pytest.MonkeyPatch) -> None:
         return account
 
     monkeypatch.setattr("django.db.models.query.QuerySet.select_for_update", lambda rows, **_: rows)
+    monkeypatch.setattr("settlement.loading.LOCK_ACCOUNTS", loading.LOCK_ACCOUNTS.replace("FOR NO KEY UPDATE", ""))
     monkeypatch.setattr("settlement.engine._claim", look_only)
     for module in ("accounts.ledger", "packs.orders", "packs.refunds"):
         monkeypatch.setattr(f"{module}.lock_account", read_and_think)

@@ -9,8 +9,8 @@ import pytest
 from accounts.models import Account, User
 from packs.models import Item, Pack, Sku, SkuPrice, TariffPrice
 from packs.tariff import PriceRefused, set_tariff, sku_prices
-from settlement.engine import DayNotEnded, settle
 from settlement.models import Bill, BillLine, Drawdown
+from settlement.runs import DayNotEnded, settle
 from tests.worlds import assert_books, at, bill_of, bills_of, buy, event, night, opened, send, use, yuan
 
 pytestmark = pytest.mark.django_db

@@ -14,10 +14,10 @@ from iss_billing.money import parse_decimal
 from packs.models import Order, Pack
 from packs.orders import LineRequest, place_order
 from settlement.audit import audit
-from settlement.engine import RunResult, settle
 from settlement.events import decode_batch, judge_all
 from settlement.metering import Ingested, store
 from settlement.models import Bill
+from settlement.runs import RunResult, settle
 
 _numbers = itertools.count(1)
 

@@ -112,9 +112,10 @@ STEPS = [
     "ANALYZE bill",
     """INSERT INTO settlement_bill (id, account_id, day, sequence, billing_mode, rated_total, carry_in, amount_due,
                                     carry_out, balance_after, settled_at)
-    SELECT id, account_id, %(day)s, 1, 'bandwidth', rated, carry_in, due, rated + carry_in - due * 10000, balance, %(now)s
-    FROM bill""",
-    """INSERT INTO settlement_billline (id, bill_id, position, item_id, region, quantity, drawn, charged, price, per, amount)
+    SELECT id, account_id, %(day)s, 1, 'bandwidth', rated, carry_in, due, rated + carry_in - due * 10000,
+           balance, %(now)s FROM bill""",
+    """INSERT INTO settlement_billline
+        (id, bill_id, position, item_id, region, quantity, drawn, charged, price, per, amount)
     SELECT rated.id, bill.id, position, item_id, region, quantity, drawn, quantity - drawn, price, per, amount
     FROM rated JOIN bill USING (account_id)""",
     """INSERT INTO settlement_drawdown (line_id, pack_id, quantity, remaining_after, recognised)

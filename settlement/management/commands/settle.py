@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from iss_billing.commands import ClockCommand, WrongArguments, day
 from iss_billing.money import format_decimal
 from packs.models import Item
-from settlement.engine import DayNotEnded, RunResult, settle
+from settlement.runs import DayNotEnded, RunResult, settle
 
 BAR = 30
 

@@ -1,0 +1,203 @@
+"""Runs of settlement and their shards: planned day by day, each settled once, by whoever takes it first.
+
+Shards are rows, so any number of workers on any number of hosts share a night, and what a killed one left undone is
+seen. A shard's `done_at` commits together with what it settled.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db.models import Sum
+
+from iss_billing.days import day_of
+from packs.models import Item
+from settlement.engine import Failure, Settled, settle_accounts
+from settlement.loading import load_rules
+from settlement.metering import collect
+from settlement.models import PendingDay, SettlementFailure, SettlementRun, SettlementShard
+
+SHARD = 5_000
+"""Accounts in one transaction."""
+
+
+class DayNotEnded(Exception):
+    """A day is settled once it has ended."""
+
+
+@dataclass
+class RunResult(Settled):
+    """What a run did."""
+
+    days: list[date] = field(default_factory=list)
+    seconds: Decimal = Decimal(0)
+
+
+Progress = Callable[[date, int, int], None]
+"""Called with the day, its shards done and their number."""
+
+
+def settle(*, now: datetime, through: date | None = None, progress: Progress | None = None) -> RunResult:
+    """Settle every pending account-day up to and including `through` (yesterday when None) at the clock `now`.
+
+    In this process, without a worker. Again, or twice at once, it changes nothing more. An account that fails keeps
+    its day and its later days for the next run; the others are settled. Raises DayNotEnded.
+    """
+    started = time.monotonic()
+    run = begin(now=now, through=through)
+    result = RunResult()
+    while shard_ids := advance(run.pk, now):
+        for done, shard_id in enumerate(shard_ids, start=1):
+            day, settled = settle_shard(shard_id, now)
+            if settled.accounts and day not in result.days:
+                result.days.append(day)
+            result.add(settled)
+            if progress:
+                progress(day, done, len(shard_ids))
+    result.seconds = Decimal(time.monotonic() - started).quantize(Decimal("0.001"))
+    SettlementRun.objects.filter(pk=run.pk).update(seconds=result.seconds)
+    return result
+
+
+def begin(*, now: datetime, through: date | None = None) -> SettlementRun:
+    """Begin a run that settles up to and including `through` (yesterday when None). Raises DayNotEnded."""
+    yesterday = day_of(now) - timedelta(days=1)
+    if through is not None and through > yesterday:
+        raise DayNotEnded(f"{through} has not ended yet: the last day to settle is {yesterday}")
+    collect()
+    return SettlementRun.objects.create(now=now, through_day=through or yesterday, started_at=now, progress_at=now)
+
+
+def advance(run_id: int, clock: datetime) -> list[int]:
+    """Plan the run's next day once the day before is done; its shards, none while one is undone or all is settled.
+
+    Of several callers at once one plans, so each shard is handed out once. With no day left the run is finished.
+    """
+    with transaction.atomic():
+        run = SettlementRun.objects.select_for_update().get(pk=run_id)
+        if run.finished_at or run.shards.filter(done_at=None).exists():
+            return []
+        last = run.shards.order_by("-day").values_list("day", flat=True).first()
+        pending = PendingDay.objects.filter(day__lte=run.through_day)
+        day = (pending.filter(day__gt=last) if last else pending).order_by("day").values_list("day", flat=True).first()
+        run.progress_at = clock
+        if day is None:
+            _finish(run, clock)
+            return []
+        run.save(update_fields=["progress_at"])
+        shards = [
+            SettlementShard(run=run, day=day, first_account=first, last_account=last) for first, last in _ranges(day)
+        ]
+        if not shards:  # everybody pending on this day waits for an older one that failed
+            shards = [SettlementShard(run=run, day=day, first_account=0, last_account=0, done_at=clock)]
+        SettlementShard.objects.bulk_create(shards)
+        undone = [shard.pk for shard in shards if shard.done_at is None]
+    return undone or advance(run_id, clock)
+
+
+def _ranges(day: date) -> list[tuple[int, int]]:
+    """The pending accounts of a day, without those that have an older day pending, as id ranges of a shard each."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT min(account_id), max(account_id) FROM (
+                SELECT account_id, (row_number() OVER (ORDER BY account_id) - 1) / %s AS shard
+                FROM (SELECT DISTINCT account_id FROM settlement_pendingday AS pending WHERE day = %s AND NOT EXISTS (
+                    SELECT FROM settlement_pendingday AS older
+                    WHERE older.account_id = pending.account_id AND older.day < pending.day)) AS account
+            ) AS sharded GROUP BY shard ORDER BY shard""",
+            [SHARD, day],
+        )
+        return list(cursor.fetchall())
+
+
+def settle_shard(shard_id: int, clock: datetime) -> tuple[date, Settled]:
+    """Settle a shard and mark it done, in one transaction; nothing when it is done or somebody has it in hand.
+
+    Where the database refuses a row the shard is halved: the account at fault stands alone in the end, is reported,
+    and keeps nobody else waiting. `clock` is the real time, kept as the run's progress.
+    """
+    try:
+        with transaction.atomic():
+            return _settle_locked(shard_id, clock)
+    except (OperationalError, InterfaceError):
+        raise  # the server is gone or gave up, which is nobody's row: the shard is taken up again
+    except DatabaseError as error:
+        return _split(shard_id, clock, str(error).strip())
+
+
+def _settle_locked(shard_id: int, clock: datetime) -> tuple[date, Settled]:
+    rows = SettlementShard.objects.select_for_update(skip_locked=True, of=("self",)).select_related("run")
+    shard = rows.filter(pk=shard_id, done_at=None).first()
+    if shard is None:
+        known = SettlementShard.objects.filter(pk=shard_id).values_list("day", flat=True).first()
+        return known or day_of(clock), Settled()
+    settled = settle_accounts(shard.first_account, shard.last_account, load_rules(shard.day), shard.run.now)
+    _mark_done(shard, settled, clock)
+    return shard.day, settled
+
+
+def _mark_done(shard: SettlementShard, settled: Settled, clock: datetime) -> None:
+    shard.account_days, shard.bills, shard.due = len(settled.accounts), settled.bills, settled.due
+    shard.drawn = {str(item): quantity for item, quantity in settled.drawn.items()}
+    shard.done_at = clock
+    shard.save()
+    SettlementRun.objects.filter(pk=shard.run_id).update(progress_at=clock)
+    SettlementFailure.objects.bulk_create(
+        SettlementFailure(run_id=shard.run_id, account_id=one.account_id, day=one.day, error=one.error)
+        for one in settled.failed
+    )
+
+
+def _split(shard_id: int, clock: datetime, error: str) -> tuple[date, Settled]:
+    """Halve a shard in which the database refused something, and settle the halves; one account alone has failed."""
+    with transaction.atomic():
+        shard = SettlementShard.objects.select_for_update().get(pk=shard_id)
+        pending = PendingDay.objects.filter(
+            day=shard.day, account_id__gte=shard.first_account, account_id__lte=shard.last_account
+        )
+        ids = sorted(set(pending.values_list("account_id", flat=True)))
+        if len(ids) <= 1:
+            settled = Settled(failed=[Failure(account_id, shard.day, error) for account_id in ids])
+            _mark_done(shard, settled, clock)
+            return shard.day, settled
+        middle = len(ids) // 2
+        half = SettlementShard.objects.create(
+            run_id=shard.run_id, day=shard.day, first_account=ids[middle], last_account=shard.last_account
+        )
+        shard.last_account = ids[middle - 1]
+        shard.save(update_fields=["last_account"])
+    settled = Settled()
+    for part in (shard.pk, half.pk):
+        settled.add(settle_shard(part, clock)[1])
+    return shard.day, settled
+
+
+def _finish(run: SettlementRun, clock: datetime) -> None:
+    """Keep what the run did, for the operator."""
+    codes = {str(pk): code for pk, code in Item.objects.values_list("id", "code")}
+    shards = list(run.shards.order_by("day"))
+    drawn: dict[str, int] = {}
+    for shard in shards:
+        for item, quantity in shard.drawn.items():
+            drawn[codes[item]] = drawn.get(codes[item], 0) + quantity
+    sums = run.shards.aggregate(account_days=Sum("account_days"), bills=Sum("bills"), due=Sum("due"))
+    run.days = sorted({shard.day for shard in shards if shard.account_days})
+    run.accounts, run.bills, run.due = sums["account_days"] or 0, sums["bills"] or 0, int(sums["due"] or 0)
+    run.drawn, run.finished_at = dict(sorted(drawn.items())), clock
+    run.save()
+
+
+def undone(run_id: int) -> list[int]:
+    """The shards of a run that nobody has finished."""
+    return list(SettlementShard.objects.filter(run_id=run_id, done_at=None).values_list("pk", flat=True))
+
+
+def standing_still(clock: datetime, patience: timedelta) -> SettlementRun | None:
+    """The latest run, if it is unfinished and has made no progress for so long."""
+    run = SettlementRun.objects.order_by("-pk").first()
+    if run is None or run.finished_at or (run.progress_at and run.progress_at > clock - patience):
+        return None
+    return run
