@@ -73,7 +73,7 @@ def _serve() -> int:
         processes.add_process(name, command, env=env)
     if settings.EMBEDDED_POSTGRES or settings.EMBEDDED_REDIS:
         for server in embedded.server_pids(settings.VAR):
-            watch = [sys.executable, "-m", "iss_billing.embedded", "watch", str(settings.VAR), server]
+            watch = [sys.executable, "-m", "iss_billing.keeper", "watch", str(settings.VAR), server]
             processes.add_process(server, "exec " + shlex.join(watch), env=env)
     print(f"\nISS Billing is at http://localhost:{settings.PORT}/  (Ctrl-C stops everything)\n", flush=True)  # noqa: T201
     processes.loop()

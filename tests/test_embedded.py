@@ -100,7 +100,7 @@ def test_a_server_that_dies_is_noticed_and_comes_back_with_the_next_holder(var: 
     process = holder(var)
     query(var, "CREATE TABLE kept AS SELECT 7 AS n")
     pids = embedded.server_pids(var)
-    watch = subprocess.Popen([sys.executable, "-m", "iss_billing.embedded", "watch", str(var), victim], cwd=ROOT)
+    watch = subprocess.Popen([sys.executable, "-m", "iss_billing.keeper", "watch", str(var), victim], cwd=ROOT)
     _kill(pids[victim])
     assert watch.wait(30) != 0
     assert eventually(lambda: not any(map(alive, pids.values())))
