@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from accounts.models import Account, Kind, Transfer
 from packs.models import Order, Pack
 from packs.orders import LineRequest, OrderRefused, place_order
 from packs.refunds import RefundRefused, refund_pack
-from settlement import engine, loading
+from settlement import engine, loading, runs
 from settlement.events import decode_batch, judge_all
 from settlement.metering import store
 from settlement.models import Bill, BillLine, PendingDay
@@ -152,12 +152,21 @@ def test_a_top_up_and_the_night_both_count(rounds: range) -> None:
         assert account.balance == yuan("8.00")
 
 
-def test_two_nights_at_once_bill_every_account_day_once(rounds: range) -> None:
+def test_two_nights_at_once_bill_every_account_day_once(rounds: range, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[str] = []
+    split = runs._split
+
+    def note_and_split(shard_id: int, clock: datetime, error: str) -> Any:
+        refused.append(error)
+        return split(shard_id, clock, error)
+
+    monkeypatch.setattr(runs, "_split", note_and_split)
     for _ in rounds:
         accounts = [opened(balance="10.00") for _ in range(3)]
         events = [event(account, "ai.plate", 30, f"2026-03-0{day}T11:00:00") for account in accounts for day in (4, 5)]
         send(events, "2026-03-05T12:00")
         first, second = race(lambda: night(NOW), lambda: night(NOW))
+        assert refused == [], "they took turns: no constraint had to stop one of them"
         assert first.failed + second.failed == []
         assert first.bills + second.bills == 6
         for account in accounts:
