@@ -1,6 +1,7 @@
 # make run    the product with demo data at http://localhost:8000/ (PORT=… for another port)
 # make test   every test, the browser's too
 # make lint   ruff and mypy
+# make bench  figures beside references into docs/ (SIZE=small: two minutes, printed only)
 # make messages   collect and compile the texts to translate (needs gettext)
 
 SHELL := /bin/sh
@@ -10,7 +11,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run test lint messages
+.PHONY: run test lint bench messages
 
 run: .venv/run .env
 	@$(BIN)/python -m iss_billing.run
@@ -24,6 +25,9 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+
+bench: .venv/dev
+	@$(BIN)/python -m tests.bench
 
 messages: .venv/run .env
 	$(BIN)/python manage.py makemessages -l zh_Hans --no-location --no-obsolete -i .venv -i var -i tests

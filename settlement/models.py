@@ -70,16 +70,12 @@ class UsageRefusal(models.Model):
 
 
 class SettlementRun(models.Model):
-    """One run of settlement: which days it was to settle, what it did, and what failed.
-
-    `progress_at` is the real clock of its latest step: a run that stands still was cut off.
-    """
+    """One run of settlement: which days it was to settle, what it did, and what failed."""
 
     now = models.DateTimeField(_("clock"))
     """The clock of the run: what it posts carries this time."""
     through_day = models.DateField(_("through day"))
     started_at = models.DateTimeField(_("started"))
-    progress_at = models.DateTimeField(_("latest progress"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
     days = ArrayField(models.DateField(), default=list, verbose_name=_("days"))
     accounts = models.PositiveIntegerField(_("account-days"), default=0)

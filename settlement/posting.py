@@ -32,7 +32,7 @@ BILLS = (
 )
 LINES = "settlement_billline (id, bill_id, position, item_id, region, quantity, drawn, charged, price, per, amount)"
 DRAWDOWNS = "settlement_drawdown (line_id, pack_id, quantity, remaining_after, recognised)"
-TRANSFERS = "accounts_transfer (id, account_id, kind, debit, credit, amount, time, reference, balance_after, reason)"
+TRANSFERS = "accounts_transfer (account_id, kind, debit, credit, amount, time, reference, balance_after, reason)"
 
 UPDATE_PACKS = """
 UPDATE packs_pack AS pack SET remaining = new.remaining, recognised = new.recognised
@@ -57,16 +57,14 @@ def write_shard(rated: Sequence[RatedDay], day: date, now: datetime) -> None:
         for bill_id, one in zip(bill_ids, rated, strict=True):
             rows.add(bill_id, one)
         line_ids = _reserve(cursor, "settlement_billline", len(rows.lines))
-        transfer_ids = _reserve(cursor, "accounts_transfer", len(rows.transfers))
         _copy(cursor, BILLS, rows.bills)
         _copy(cursor, LINES, ((id, *line) for id, line in zip(line_ids, rows.lines, strict=True)))
         _copy(cursor, DRAWDOWNS, ((line_ids[place], *drawn) for place, *drawn in rows.drawdowns))
-        _copy(cursor, TRANSFERS, ((id, *row) for id, row in zip(transfer_ids, rows.transfers, strict=True)))
+        _copy(cursor, TRANSFERS, rows.transfers)
         packs = {pack.pack_id: pack for one in rated for pack in one.packs}.values()
         if packs:
-            columns = zip(*((pack.pack_id, pack.remaining, pack.recognised) for pack in packs), strict=True)
-            cursor.execute(UPDATE_PACKS, list(map(list, columns)))
-        cursor.execute(UPDATE_ACCOUNTS, list(map(list, zip(*rows.accounts, strict=True))))
+            cursor.execute(UPDATE_PACKS, _columns((pack.pack_id, pack.remaining, pack.recognised) for pack in packs))
+        cursor.execute(UPDATE_ACCOUNTS, _columns(rows.accounts))
     notices.announce_standing(rows.news, rows.balances, now)
     notices.write(_used_up(rated, day), now)
 
@@ -122,7 +120,8 @@ class _Rows:
             books = (Kind.RECOGNITION.value, Book.DEFERRED.value, Book.PACK_REVENUE.value)
             self._transfer(account.id, bill_id, books, recognised, None)
         self.balances[account.id] = balance
-        self.accounts.append((account.id, balance, statement.carry_out, change.arrears_since, str(change.announced)))
+        since = change.arrears_since and change.arrears_since.isoformat()
+        self.accounts.append((account.id, balance, statement.carry_out, since, str(change.announced)))
 
     def _transfer(
         self, account_id: int, bill_id: int, books: tuple[str, str, str], amount: int, balance_after: int | None
@@ -153,9 +152,20 @@ def _used_up(rated: Iterable[RatedDay], day: date) -> list[notices.Entry]:
     ]
 
 
+def _columns(rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Rows as PostgreSQL's array literals, one for each column; values of digits, words and times only.
+
+    Written here because the driver asks each value for its type, which takes longer than the update.
+    """
+    return [
+        "{" + ",".join("NULL" if value is None else str(value) for value in column) + "}"
+        for column in zip(*rows, strict=True)
+    ]
+
+
 def _reserve(cursor: CursorWrapper, table: str, number: int) -> list[int]:
     """Ids from a table's sequence, so that rows can name each other before they are written."""
-    cursor.execute("SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, number])
+    cursor.execute("SELECT nextval(%s::regclass) FROM generate_series(1, %s)", [f"{table}_id_seq", number])
     return [id for (id,) in cursor.fetchall()]
 
 

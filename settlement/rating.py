@@ -116,14 +116,12 @@ def _line(entry: Usage, rules: DayRules, packs: Sequence[PackState]) -> Line:
     """Packs first, in drawing order, then pay-as-you-go for the remainder (rules 4.3, 4.4)."""
     key = (entry.item_id, entry.region)
     quantity = _unbilled(entry, rules)
-    types = rules.covering.get(key, frozenset())
-    draws = draw(
-        [pack for pack in packs if pack.pack_type_id in types and pack.effective_day <= rules.day <= pack.valid_until]
-        if types
-        else (),
-        quantity,
-    )
-    drawn = sum(taken.quantity for taken in draws)
+    types = rules.covering.get(key) if packs else None
+    draws: Sequence[Draw] = ()
+    if types:
+        held = [pack for pack in packs if pack.pack_type_id in types]
+        draws = draw([pack for pack in held if pack.effective_day <= rules.day <= pack.valid_until], quantity)
+    drawn = sum([taken.quantity for taken in draws])
     charged = quantity - drawn
     tariff = rules.tariff[key]
     amount = round_half_up(charged * tariff.price, tariff.per)

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from iss_billing.days import day_of
 from packs.models import Item
@@ -68,7 +68,7 @@ def begin(*, now: datetime, through: date | None = None) -> SettlementRun:
     if through is not None and through > yesterday:
         raise DayNotEnded(f"{through} has not ended yet: the last day to settle is {yesterday}")
     collect()
-    return SettlementRun.objects.create(now=now, through_day=through or yesterday, started_at=now, progress_at=now)
+    return SettlementRun.objects.create(now=now, through_day=through or yesterday, started_at=now)
 
 
 def advance(run_id: int, clock: datetime) -> list[int]:
@@ -83,11 +83,9 @@ def advance(run_id: int, clock: datetime) -> list[int]:
         last = run.shards.order_by("-day").values_list("day", flat=True).first()
         pending = PendingDay.objects.filter(day__lte=run.through_day)
         day = (pending.filter(day__gt=last) if last else pending).order_by("day").values_list("day", flat=True).first()
-        run.progress_at = clock
         if day is None:
             _finish(run, clock)
             return []
-        run.save(update_fields=["progress_at"])
         shards = [
             SettlementShard(run=run, day=day, first_account=first, last_account=last) for first, last in _ranges(day)
         ]
@@ -144,7 +142,6 @@ def _mark_done(shard: SettlementShard, settled: Settled, clock: datetime) -> Non
     shard.drawn = {str(item): quantity for item, quantity in settled.drawn.items()}
     shard.done_at = clock
     shard.save()
-    SettlementRun.objects.filter(pk=shard.run_id).update(progress_at=clock)
     SettlementFailure.objects.bulk_create(
         SettlementFailure(run_id=shard.run_id, account_id=one.account_id, day=one.day, error=one.error)
         for one in settled.failed
@@ -190,14 +187,7 @@ def _finish(run: SettlementRun, clock: datetime) -> None:
     run.save()
 
 
-def undone(run_id: int) -> list[int]:
-    """The shards of a run that nobody has finished."""
-    return list(SettlementShard.objects.filter(run_id=run_id, done_at=None).values_list("pk", flat=True))
-
-
-def standing_still(clock: datetime, patience: timedelta) -> SettlementRun | None:
-    """The latest run, if it is unfinished and has made no progress for so long."""
-    run = SettlementRun.objects.order_by("-pk").first()
-    if run is None or run.finished_at or (run.progress_at and run.progress_at > clock - patience):
-        return None
-    return run
+def at_work(through: date, since: datetime) -> bool:
+    """Whether a run through that day or a later one began, or settled a shard, after `since`."""
+    tonight = SettlementRun.objects.filter(through_day__gte=through)
+    return tonight.filter(Q(started_at__gt=since) | Q(shards__done_at__gt=since)).exists()

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from celery import shared_task
 from django.db import InterfaceError, OperationalError
-from django.db.models import Q
 from django.utils import timezone
 
 from iss_billing.days import SHANGHAI, day_of
@@ -36,8 +35,8 @@ def settle_missed() -> None:
     now = timezone.now()
     yesterday = day_of(now) - timedelta(days=1)
     late = now.astimezone(SHANGHAI).hour >= NIGHT_HOUR
-    tonight = SettlementRun.objects.filter(through_day__gte=yesterday)
-    if late and not tonight.filter(Q(finished_at__isnull=False) | Q(progress_at__gt=now - PATIENCE)).exists():
+    done = SettlementRun.objects.filter(through_day__gte=yesterday, finished_at__isnull=False).exists()
+    if late and not done and not runs.at_work(yesterday, now - PATIENCE):
         _hand_out(runs.begin(now=now).pk)
 
 

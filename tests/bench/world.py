@@ -1,15 +1,17 @@
 """The bench's world: accounts with packs and one day of usage, made by set-based SQL."""
 
-from datetime import date
+from datetime import date, timedelta
 
 from django.db import connection, transaction
+from django.utils import timezone
 
-from iss_billing.days import start_of
+from iss_billing.days import day_of, start_of
 from packs.models import Item, PackType, Sku
 from settlement.partitions import ensure_partitions
 
-DAY = date(2026, 3, 5)
-OPENED = date(2026, 3, 1)
+DAY = day_of(timezone.now()) - timedelta(days=1)
+"""Yesterday: what the nightly task settles."""
+OPENED = DAY - timedelta(days=10)
 AI = ("ai.face", "ai.pet", "ai.vehicle", "ai.image-label")
 OTHER = ("storage.standard", "bandwidth.down", "device.gb28181")
 PACK_TYPES = ("face", "pet", "vehicle", "image-label")

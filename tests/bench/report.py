@@ -1,0 +1,80 @@
+"""What was measured, as docs/benchmarks.md with a chart, and as docs/benchmarks.json."""
+
+import json
+from typing import Any
+
+from tests.bench.database import ROOT
+
+TEXTS = {
+    "settle_account_days_per_s_1": "the night, one Celery worker process, account-days/s",
+    "settle_account_days_per_s_2": "the night, two Celery worker processes, account-days/s",
+    "floor_account_days_per_s_1": "floor: bare set-based SQL, one process, account-days/s",
+    "floor_account_days_per_s_2": "floor: bare set-based SQL, two processes, account-days/s",
+    "loop_account_days_per_s_1": "ORM loop, one process, account-days/s",
+    "loop_account_days_per_s_2": "ORM loop, two processes, account-days/s",
+    "settle_time_over_floor": "the night's time over the floor's, two processes",
+    "settle_speed_over_orm_loop": "the night's speed over the loop's, two processes",
+    "resettle_time_over_first": "settling again what is settled, over the first time",
+    "settle_worker_peak_mb": "peak memory of a worker process, MB",
+    "ingest_events_per_s": "usage over HTTP, batches of 1,000 with 5% repeated, two server processes, events/s",
+    "ingest_floor_events_per_s": "bare INSERT … unnest … ON CONFLICT of the same rows, two connections, events/s",
+    "ingest_speed_over_floor": "usage over HTTP over the bare insert",
+    "import_events_per_s": "`import_usage`, events/s",
+}
+BARS = (
+    ("the night, 2 processes", "settle_account_days_per_s_2", "bar"),
+    ("floor, 2 processes", "floor_account_days_per_s_2", "ref"),
+    ("the night, 1 process", "settle_account_days_per_s_1", "bar"),
+    ("floor, 1 process", "floor_account_days_per_s_1", "ref"),
+    ("ORM loop, 2 processes", "loop_account_days_per_s_2", "ref"),
+)
+
+
+def write(figures: dict[str, Any], *, full: bool) -> None:
+    """Write the three files; of a small run only the JSON, to standard output."""
+    text = json.dumps(figures, indent=1)
+    if not full:
+        print(text)  # noqa: T201
+        return
+    docs = ROOT / "docs"
+    (docs / "benchmarks.json").write_text(text + "\n")
+    (docs / "benchmarks.svg").write_text(_chart(figures))
+    rows = "\n".join(f"| {words} | {_shown(figures[key])} |" for key, words in TEXTS.items() if key in figures)
+    (docs / "benchmarks.md").write_text(
+        f"""# Benchmarks
+
+`make bench`, {figures["date"]}, {figures["machine"]}; embedded PostgreSQL, fsync on, every key and constraint on.
+{figures["accounts"]:,} accounts with 3 items and 1.3 packs each, {figures["events"]:,} events in the day; every bill, line,
+drawdown, transfer and recognition written. The references ran in the same minutes on copies of the same database.
+Believe the ratios: one machine varies by more than a third between runs.
+
+| | |
+|---|---:|
+{rows}
+
+![Account-days a second](benchmarks.svg)
+"""
+    )
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) or value >= 100 else f"{value}"
+
+
+def _chart(figures: dict[str, Any]) -> str:
+    """Bars of account-days a second."""
+    most = max(float(figures[key]) for _, key, _ in BARS)
+    rows = []
+    for place, (label, key, kind) in enumerate(BARS):
+        y, width = 12 + place * 34, round(480 * float(figures[key]) / most)
+        fill = "#0b6b63" if kind == "bar" else "#b0925c"
+        rows.append(
+            f'<text x="170" y="{y + 15}" text-anchor="end">{label}</text>'
+            f'<rect x="180" y="{y}" width="{max(width, 1)}" height="22" fill="{fill}"/>'
+            f'<text x="{188 + width}" y="{y + 15}">{float(figures[key]):,.0f}</text>'
+        )
+    height = 20 + 34 * len(BARS)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 740 {height}" font-family="sans-serif" font-size="13">'
+        f'<rect width="740" height="{height}" fill="#fff"/>{"".join(rows)}</svg>\n'
+    )
