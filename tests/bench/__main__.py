@@ -45,9 +45,8 @@ def main(size: str) -> None:
 def _settlement(figures: Figures, accounts: int, sample: int) -> None:
     """The references and the night, each on a fresh copy of the same database."""
     with connect(BASE) as connection:
-        row = connection.execute(
-            "SELECT min(account_id), max(account_id), min(day) FROM settlement_pendingday"
-        ).fetchone()
+        pending = "SELECT min(account_id), max(account_id), min(day) FROM settlement_pendingday"
+        row = connection.execute(pending).fetchone()
         assert row is not None
         first, last, day = row
     now = f"{day + timedelta(days=1)}T02:00:00+08:00"

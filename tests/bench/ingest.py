@@ -1,4 +1,4 @@
-"""Usage arriving: CloudEvents batches over HTTP, a file by `import_usage`, and the bare insert they are compared with."""
+"""Usage arriving: CloudEvents batches over HTTP, a file by `import_usage`, and the bare insert beside them."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def measure(figures: dict[str, Any], events: int, lines: int) -> None:
     """Events a second over HTTP with two server processes, by file, and of the bare insert of the same rows."""
     with connect(BASE) as connection:
         row = connection.execute("SELECT min(id), count(*) FROM accounts_account").fetchone()
-        items: dict[str, int] = dict(connection.execute("SELECT code, id FROM packs_item").fetchall())  # type: ignore[arg-type]
+        items: dict[str, int] = dict(connection.execute("SELECT code, id FROM packs_item").fetchall())
     assert row is not None
     first, accounts = row
     batches = _batches(events, first, accounts)

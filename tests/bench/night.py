@@ -66,8 +66,10 @@ def settle(database: str, processes: int) -> tuple[float, int]:
             text=True,
         )
         begun = float(done.stdout)
-        finished = "SELECT FROM settlement_settlementrun WHERE finished_at IS NOT NULL"
-        while not connection.execute(finished).fetchone():
+        finished = "SELECT 1 FROM settlement_settlementrun WHERE finished_at IS NOT NULL"
+        while connection.execute(finished).fetchone() is None:
+            if time.time() - begun > 3600:
+                raise TimeoutError("the night does not end")
             time.sleep(0.02)
         return time.time() - begun, peak_mb(pid)
 

@@ -44,8 +44,8 @@ def write(figures: dict[str, Any], *, full: bool) -> None:
         f"""# Benchmarks
 
 `make bench`, {figures["date"]}, {figures["machine"]}; embedded PostgreSQL, fsync on, every key and constraint on.
-{figures["accounts"]:,} accounts with 3 items and 1.3 packs each, {figures["events"]:,} events in the day; every bill, line,
-drawdown, transfer and recognition written. The references ran in the same minutes on copies of the same database.
+{figures["accounts"]:,} accounts with 3 items and 1.3 packs each, {figures["events"]:,} events in the day; every bill,
+line, drawdown, transfer and recognition written. The references ran in the same minutes on copies of the same database.
 Believe the ratios: one machine varies by more than a third between runs.
 
 | | |
