@@ -1,4 +1,4 @@
-"""`make bench [SIZE=small|full]`: builds its data, measures everything in one go, writes docs/benchmarks.{md,json,svg}."""
+"""`make bench [SIZE=small|full]`: builds its data, measures in one go, writes docs/benchmarks.{md,json,svg}."""
 
 import json
 import os
