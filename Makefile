@@ -25,7 +25,6 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-
 bench: .venv/dev
 	@$(BIN)/python -m tests.bench
 
