@@ -20,7 +20,7 @@ test: .venv/dev
 	@$(BIN)/python -m tests.browser
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
-lint: .venv/dev
+lint: .venv/dev .env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
