@@ -8,6 +8,7 @@ from django.db import connection, transaction
 
 from accounts.ledger import lock_account
 from accounts.models import BANDWIDTH, ModeChange
+from iss_billing import bulk
 from iss_billing.days import day_of, next_day
 
 DEFAULT = BANDWIDTH
@@ -42,8 +43,9 @@ def modes_on(account_ids: Iterable[int], day: date) -> dict[int, str]:
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT DISTINCT ON (account_id) account_id, mode FROM accounts_modechange
-            WHERE account_id = ANY(%s) AND effective_day <= %s ORDER BY account_id, effective_day DESC, id DESC""",
-            [list(account_ids), day],
+            WHERE account_id = ANY(%s::bigint[]) AND effective_day <= %s
+            ORDER BY account_id, effective_day DESC, id DESC""",
+            [bulk.array(account_ids), day],
         )
         return dict(cursor.fetchall())
 

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from django.db import connection
 
 from accounts.modes import DEFAULT, modes_on
+from iss_billing import bulk
 from settlement.loading import load_day, load_packs, lock_accounts
 from settlement.models import PendingDay
 from settlement.posting import RatedDay, write_shard
@@ -90,10 +91,11 @@ def _claim(account_ids: list[int], day: date) -> set[int]:
     """Delete the pending rows of the day and say whose they were; an account with an older day waits for it."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """DELETE FROM settlement_pendingday AS pending WHERE day = %s AND account_id = ANY(%s) AND NOT EXISTS (
+            """DELETE FROM settlement_pendingday AS pending
+            WHERE day = %s AND account_id = ANY(%s::bigint[]) AND NOT EXISTS (
                 SELECT FROM settlement_pendingday AS older
                 WHERE older.account_id = pending.account_id AND older.day < pending.day
             ) RETURNING account_id""",
-            [day, account_ids],
+            [day, bulk.array(account_ids)],
         )
         return {account_id for (account_id,) in cursor.fetchall()}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from iss_billing import bulk
 from packs.drawdown import PackState
 from packs.models import Item, PackType
 from packs.tariff import tariff_on
@@ -60,19 +61,19 @@ def load_day(account_ids: Iterable[int], day: date) -> dict[int, DayOfAccount]:
     ids = list(account_ids)
     with connection.cursor() as cursor:
         cursor.execute(
-            """SELECT account_id, max(sequence) FROM settlement_bill WHERE day = %s AND account_id = ANY(%s)
-            GROUP BY account_id""",
-            [day, ids],
+            """SELECT account_id, max(sequence) FROM settlement_bill
+            WHERE day = %s AND account_id = ANY(%s::bigint[]) GROUP BY account_id""",
+            [day, bulk.array(ids)],
         )
         sequences = dict(cursor.fetchall())
     billed = _billed(list(sequences), day) if sequences else {}
-    days = {account: DayOfAccount([], sequences.get(account, 0)) for account in ids}
+    usage: dict[int, list[Usage]] = {account: [] for account in ids}
     for account, item, region, quantity in day_quantities(ids, day):
-        days[account].usage.append(Usage(item, region, quantity, billed.pop((account, item, region), 0)))
+        usage[account].append(Usage(item, region, quantity, billed.pop((account, item, region), 0) if billed else 0))
     for (account, item, region), total in billed.items():
         # billed without any usage: rating refuses it
-        days[account].usage.append(Usage(item, region, 0, total))
-    return days
+        usage[account].append(Usage(item, region, 0, total))
+    return {account: DayOfAccount(used, sequences.get(account, 0)) for account, used in usage.items()}
 
 
 def _billed(account_ids: list[int], day: date) -> dict[tuple[int, int, str], int]:
@@ -81,8 +82,8 @@ def _billed(account_ids: list[int], day: date) -> dict[tuple[int, int, str], int
         cursor.execute(
             """SELECT bill.account_id, line.item_id, line.region, sum(line.quantity)
             FROM settlement_bill AS bill JOIN settlement_billline AS line ON line.bill_id = bill.id
-            WHERE bill.day = %s AND bill.account_id = ANY(%s) GROUP BY 1, 2, 3""",
-            [day, account_ids],
+            WHERE bill.day = %s AND bill.account_id = ANY(%s::bigint[]) GROUP BY 1, 2, 3""",
+            [day, bulk.array(account_ids)],
         )
         return {(account, item, region): int(total) for account, item, region, total in cursor.fetchall()}
 
@@ -93,8 +94,8 @@ def load_packs(account_ids: Iterable[int]) -> dict[int, list[PackState]]:
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT account_id, id, pack_type_id, total, remaining, price, recognised, effective_day, valid_until
-            FROM packs_pack WHERE account_id = ANY(%s) AND remaining > 0 ORDER BY account_id, id""",
-            [list(account_ids)],
+            FROM packs_pack WHERE account_id = ANY(%s::bigint[]) AND remaining > 0 ORDER BY account_id, id""",
+            [bulk.array(account_ids)],
         )
         for account, *columns in cursor.fetchall():
             packs[account].append(PackState(*columns))

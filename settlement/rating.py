@@ -3,7 +3,7 @@
 The one path that settlement, estimate and rehearsal share. Integers only; no database, no clock.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple, Protocol
 
@@ -91,37 +91,41 @@ def rate(
     `packs` are the account's, in drawing order; their remaining and recognised change as they are drawn from.
     Usage that the day's mode does not bill makes no line and draws nothing (rules 3.1). Raises BilledAboveUsage.
     """
-    lines = [
-        _line(entry, rules, packs)
-        for entry in sorted(usage, key=lambda entry: (rules.items[entry.item_id].position, entry.region))
-        if rules.items[entry.item_id].requires_billing_mode in (None, mode) and _unbilled(entry, rules)
-    ]
-    if not lines:
+    billable = sorted(_billable(usage, rules, mode))
+    if not billable:
         return None
-    total = sum(line.amount for line in lines)
+    lines = [_line(entry, quantity, rules, packs) for _, _, entry, quantity in billable]
+    total = sum([line.amount for line in lines])
     due, carry_out = amount_due(total, carry)
     return Statement(lines, total, carry, due, carry_out)
 
 
-def _unbilled(entry: Usage, rules: DayRules) -> int:
-    """The quantity above what was billed for the day; a day is rated whole, late usage is the difference."""
-    if entry.quantity < entry.billed:
-        raise BilledAboveUsage(
-            f"item {entry.item_id} in {entry.region} on {rules.day}: {entry.billed} billed, {entry.quantity} used"
-        )
-    return entry.quantity - entry.billed
+def _billable(usage: Iterable[Usage], rules: DayRules, mode: str) -> Iterator[tuple[int, str, Usage, int]]:
+    """What the mode bills, with its place in the order and the quantity above what was billed for the day.
+
+    A day is rated whole; late usage is the difference.
+    """
+    for entry in usage:
+        item = rules.items[entry.item_id]
+        if item.requires_billing_mode is not None and item.requires_billing_mode != mode:
+            continue
+        if entry.quantity < entry.billed:
+            raise BilledAboveUsage(
+                f"item {entry.item_id} in {entry.region} on {rules.day}: {entry.billed} billed, {entry.quantity} used"
+            )
+        if entry.quantity > entry.billed:
+            yield item.position, entry.region, entry, entry.quantity - entry.billed
 
 
-def _line(entry: Usage, rules: DayRules, packs: Sequence[PackState]) -> Line:
+def _line(entry: Usage, quantity: int, rules: DayRules, packs: Sequence[PackState]) -> Line:
     """Packs first, in drawing order, then pay-as-you-go for the remainder (rules 4.3, 4.4)."""
     key = (entry.item_id, entry.region)
-    quantity = _unbilled(entry, rules)
-    types = rules.covering.get(key) if packs else None
     draws: Sequence[Draw] = ()
-    if types:
+    drawn = 0
+    if packs and (types := rules.covering.get(key)):
         held = [pack for pack in packs if pack.pack_type_id in types]
         draws = draw([pack for pack in held if pack.effective_day <= rules.day <= pack.valid_until], quantity)
-    drawn = sum([taken.quantity for taken in draws])
+        drawn = sum([taken.quantity for taken in draws])
     charged = quantity - drawn
     tariff = rules.tariff[key]
     amount = round_half_up(charged * tariff.price, tariff.per)
