@@ -177,7 +177,9 @@ class Transfer(models.Model):
     UPDATE and DELETE by a trigger, the same cause twice by (kind, reference), and wrong books by a check.
     """
 
-    account = models.ForeignKey(Account, models.PROTECT, related_name="transfers", verbose_name=_("account"))
+    account = models.ForeignKey(
+        Account, models.PROTECT, related_name="transfers", db_index=False, verbose_name=_("account")
+    )
     kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices)
     debit = models.CharField(_("debit"), max_length=16, choices=Book.choices)
     credit = models.CharField(_("credit"), max_length=16, choices=Book.choices)
@@ -187,7 +189,9 @@ class Transfer(models.Model):
     balance_after = WideIntegerField(_("balance after (fen)"), null=True)
     """Null where the account's balance does not move (recognition)."""
     reason = models.CharField(_("reason"), max_length=500, blank=True)
-    made_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", verbose_name=_("made by"))
+    made_by = models.ForeignKey(
+        User, models.PROTECT, null=True, related_name="+", db_index=False, verbose_name=_("made by")
+    )
 
     class Meta:
         verbose_name = _("transfer")
@@ -208,7 +212,10 @@ class Transfer(models.Model):
                 ),
             ),
         ]
-        indexes = [models.Index("account", "id", name="transfer_of_account")]
+        indexes = [
+            models.Index("account", "id", name="transfer_of_account"),
+            models.Index("made_by", name="transfer_made_by", condition=Q(made_by__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.reference}"
@@ -241,7 +248,9 @@ class Notice(models.Model):
         RECLAIMED = "reclaimed", _("resources reclaimed")
         PACK_EXHAUSTED = "pack_exhausted", _("pack used up")
 
-    account = models.ForeignKey(Account, models.PROTECT, related_name="notices", verbose_name=_("account"))
+    account = models.ForeignKey(
+        Account, models.PROTECT, related_name="notices", db_index=False, verbose_name=_("account")
+    )
     kind = models.CharField(_("kind"), max_length=20, choices=Type.choices)
     reference = models.CharField(max_length=100)
     data = models.JSONField(default=dict)

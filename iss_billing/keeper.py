@@ -174,12 +174,13 @@ def _postgres_programs() -> Path:
 
 
 def _configuration(place: Place) -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     return "\n".join(
         [
             "listen_addresses = ''",
             f"unix_socket_directories = '{place.sockets}'",
             "max_connections = 100",
-            "shared_buffers = 256MB",
+            f"shared_buffers = {min(max(memory // 16, 128), 1024)}MB",
             "work_mem = 16MB",
             "maintenance_work_mem = 128MB",
             "max_wal_size = 4GB",

@@ -219,7 +219,9 @@ class PackStatus(models.TextChoices):
 class Pack(models.Model):
     """Units bought and what remains of them. Ids rise in drawing order within an account (rules 4.3)."""
 
-    account = models.ForeignKey(Account, models.PROTECT, related_name="packs", verbose_name=_("account"))
+    account = models.ForeignKey(
+        Account, models.PROTECT, related_name="packs", db_index=False, verbose_name=_("account")
+    )
     order_line = models.ForeignKey(OrderLine, models.PROTECT, related_name="packs")
     sku = models.ForeignKey(Sku, models.PROTECT, db_index=False)
     pack_type = models.ForeignKey(PackType, models.PROTECT, db_index=False, verbose_name=_("pack type"))

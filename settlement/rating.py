@@ -123,8 +123,10 @@ def _line(entry: Usage, quantity: int, rules: DayRules, packs: Sequence[PackStat
     draws: Sequence[Draw] = ()
     drawn = 0
     if packs and (types := rules.covering.get(key)):
-        held = [pack for pack in packs if pack.pack_type_id in types]
-        draws = draw([pack for pack in held if pack.effective_day <= rules.day <= pack.valid_until], quantity)
+        held = [
+            pack for pack in packs if pack.pack_type_id in types and pack.effective_day <= rules.day <= pack.valid_until
+        ]
+        draws = draw(held, quantity)
         drawn = sum([taken.quantity for taken in draws])
     charged = quantity - drawn
     tariff = rules.tariff[key]
