@@ -12,12 +12,13 @@ from typing import Any
 
 from iss_billing import embedded
 from iss_billing.days import SHANGHAI
-from tests.bench import database, ingest, night
+from tests.bench import database, growth, ingest, night
 from tests.bench.database import BASE, ROOT, connect, fresh_copy
 from tests.bench.report import write
 
 SIZES = {"small": (10_000, 100_000, 200), "full": (100_000, 1_000_000, 1_000)}
 """Accounts, events, and the accounts that the loop is given."""
+GROWTH = {"small": (2_000, 10_000), "full": (10_000, 100_000, 1_000_000)}
 FLOOR_SHARD = 10_000
 
 Figures = dict[str, float | int | str]
@@ -39,6 +40,9 @@ def main(size: str) -> None:
     _settlement(figures, accounts, sample)
     ingest.measure(figures, 20_000 if size == "small" else 200_000, 50_000 if size == "small" else 1_000_000)
     database.drop(BASE)
+    say("growing")
+    growth.measure_giant(figures, 10_000 if size == "small" else 50_000)
+    growth.measure(figures, GROWTH[size])
     write(figures, full=size == "full")
 
 

@@ -57,12 +57,13 @@ def drop(name: str) -> None:
         admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def build(accounts: int, events: int) -> None:
-    """Make the base database with its world."""
-    create(BASE)
-    call("migrate", "--verbosity", "0")
-    call("load_catalogue")
-    python("from tests.bench.world import build; build(int(sys.argv[1]), int(sys.argv[2]))", str(accounts), str(events))
+def build(accounts: int, events: int, *, name: str = BASE, giant: int = 0) -> None:
+    """Make a base database with its world, and in it one account with so many packs and 1,000 events for each."""
+    create(name)
+    call("migrate", "--verbosity", "0", database=name)
+    call("load_catalogue", database=name)
+    code = "from tests.bench.world import build; build(*map(int, sys.argv[1:]))"
+    python(code, str(accounts), str(events), str(giant), database=name)
 
 
 def call(*command: str, database: str = BASE) -> str:
@@ -88,9 +89,9 @@ def python(code: str, *arguments: str, database: str = BASE) -> str:
 
 
 @contextmanager
-def fresh_copy() -> Iterator[str]:
-    """A copy of the base for one measurement; its name."""
-    create(COPY, BASE)
+def fresh_copy(base: str = BASE) -> Iterator[str]:
+    """A copy of a base for one measurement; its name."""
+    create(COPY, base)
     try:
         yield COPY
     finally:

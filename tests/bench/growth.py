@@ -1,0 +1,53 @@
+"""How the night grows: time per account over three sizes, and one giant account among others."""
+
+from statistics import median
+
+from tests.bench import database, night
+from tests.bench.database import connect, fresh_copy
+
+RUNS = 3
+GIANT_PACKS = 1_000
+Figures = dict[str, float | int | str]
+
+
+def measure(figures: Figures, sizes: tuple[int, ...]) -> None:
+    """Microseconds per account with two worker processes; the runs of the sizes take turns."""
+    for accounts in sizes:
+        database.build(accounts, accounts * 10, name=_base(accounts))
+    taken: dict[int, list[float]] = {accounts: [] for accounts in sizes}
+    for run in range(1, RUNS + 1):
+        for accounts in sizes:
+            with fresh_copy(_base(accounts)) as name:
+                seconds, peak = night.settle(name, 2)
+            taken[accounts].append(seconds * 1_000_000 / accounts)
+            figures[f"growth_{accounts}_us_per_account_run_{run}"] = round(taken[accounts][-1], 1)
+            figures["settle_worker_peak_mb"] = max(peak, int(figures.get("settle_worker_peak_mb", 0)))
+    for accounts in sizes:
+        figures[f"growth_{accounts}_us_per_account"] = round(median(taken[accounts]), 1)
+        database.drop(_base(accounts))
+    medians = [median(runs) for runs in taken.values()]
+    figures["growth_slowest_over_fastest"] = round(max(medians) / min(medians), 2)
+
+
+def _base(accounts: int) -> str:
+    return f"{database.BASE}_{accounts}"
+
+
+def measure_giant(figures: Figures, accounts: int) -> None:
+    """A night with an account of 1,000 packs and 1,000,000 events: its shard, and the others meanwhile."""
+    base = f"{database.BASE}_giant"
+    database.build(accounts, accounts * 10, name=base, giant=GIANT_PACKS)
+    with fresh_copy(base) as name:
+        seconds, _ = night.settle(name, 2)
+        with connect(name) as connection:
+            spent = connection.execute(
+                """SELECT extract(epoch FROM done_at - started_at)::float, started_at, done_at
+                FROM settlement_settlementshard ORDER BY done_at - started_at"""
+            ).fetchall()
+    database.drop(base)
+    longest, begun, ended = spent[-1]
+    figures["giant_accounts_beside_it"] = accounts - 1
+    figures["giant_night_seconds"] = round(seconds, 2)
+    figures["giant_shard_seconds"] = round(longest, 2)
+    figures["giant_other_shards_median_seconds"] = round(median(one for one, _, _ in spent[:-1]), 2)
+    figures["giant_shards_done_meanwhile"] = sum(begun < done <= ended for _, _, done in spent[:-1])
