@@ -3,7 +3,7 @@
 The one path that settlement, estimate and rehearsal share. Integers only; no database, no clock.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple, Protocol
 
@@ -91,30 +91,27 @@ def rate(
     `packs` are the account's, in drawing order; their remaining and recognised change as they are drawn from.
     Usage that the day's mode does not bill makes no line and draws nothing (rules 3.1). Raises BilledAboveUsage.
     """
-    billable = sorted(_billable(usage, rules, mode))
-    if not billable:
+    lines: list[Line] = []
+    total = 0
+    # in the order of the items' positions, then of regions
+    for item, entry in sorted([(rules.items[entry.item_id], entry) for entry in usage]):
+        if item.requires_billing_mode in (None, mode) and (quantity := _unbilled(entry, rules)):
+            line = _line(entry, quantity, rules, packs)
+            lines.append(line)
+            total += line.amount
+    if not lines:
         return None
-    lines = [_line(entry, quantity, rules, packs) for _, _, entry, quantity in billable]
-    total = sum([line.amount for line in lines])
     due, carry_out = amount_due(total, carry)
     return Statement(lines, total, carry, due, carry_out)
 
 
-def _billable(usage: Iterable[Usage], rules: DayRules, mode: str) -> Iterator[tuple[int, str, Usage, int]]:
-    """What the mode bills, with its place in the order and the quantity above what was billed for the day.
-
-    A day is rated whole; late usage is the difference.
-    """
-    for entry in usage:
-        item = rules.items[entry.item_id]
-        if item.requires_billing_mode is not None and item.requires_billing_mode != mode:
-            continue
-        if entry.quantity < entry.billed:
-            raise BilledAboveUsage(
-                f"item {entry.item_id} in {entry.region} on {rules.day}: {entry.billed} billed, {entry.quantity} used"
-            )
-        if entry.quantity > entry.billed:
-            yield item.position, entry.region, entry, entry.quantity - entry.billed
+def _unbilled(entry: Usage, rules: DayRules) -> int:
+    """The quantity above what was billed for the day; a day is rated whole, late usage is the difference."""
+    if entry.quantity < entry.billed:
+        raise BilledAboveUsage(
+            f"item {entry.item_id} in {entry.region} on {rules.day}: {entry.billed} billed, {entry.quantity} used"
+        )
+    return entry.quantity - entry.billed
 
 
 def _line(entry: Usage, quantity: int, rules: DayRules, packs: Sequence[PackState]) -> Line:

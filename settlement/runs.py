@@ -4,8 +4,10 @@ Shards are rows, so any number of workers on any number of hosts share a night, 
 seen. A shard's `done_at` commits together with what it settled.
 """
 
+import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -132,9 +134,22 @@ def _settle_locked(shard_id: int, clock: datetime) -> tuple[date, Settled]:
     if shard is None:
         known = SettlementShard.objects.filter(pk=shard_id).values_list("day", flat=True).first()
         return known or day_of(clock), Settled()
-    settled = settle_accounts(shard.first_account, shard.last_account, load_rules(shard.day), shard.run.now)
+    with _collector_paused():
+        settled = settle_accounts(shard.first_account, shard.last_account, load_rules(shard.day), shard.run.now)
     _mark_done(shard, settled, clock)
     return shard.day, settled
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Without the search for reference cycles: a shard makes a million objects and not one cycle, and it costs 20%."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _mark_done(shard: SettlementShard, settled: Settled, clock: datetime) -> None:
