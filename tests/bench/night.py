@@ -53,7 +53,8 @@ def settle(database: str, processes: int) -> tuple[float, int]:
     """Seconds that the night took, and the workers' peak memory in MB."""
     code = (
         "import sys, time, django; django.setup(); from iss_billing.celery import app; app.pool; "
-        "app.send_task('settlement.tasks.collect_usage'); "  # opens the connection
+        "[app.send_task('settlement.tasks.collect_usage') for _ in range(8)]; "  # each process opens its connection
+        "time.sleep(1); "
         "begun = time.time(); app.send_task('settlement.tasks.settle_night'); print(begun)"
     )
     with worker(database, processes) as pid, connect(database) as connection:
