@@ -132,6 +132,7 @@ else:
     EMAIL_BACKEND = "iss_billing.mail.ConsoleBackend"
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="ISS Billing <billing@localhost>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
+OPERATORS: list[str] = [address.strip() for address in env.list("OPERATORS", default=[]) if address.strip()]
 EMAIL_TIMEOUT = 20
 
 # ── browser security ─────────────────────────────────────────────────────────────────────────────────
@@ -181,6 +182,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 6 * 3600, "socket_conne
 CELERY_BEAT_SCHEDULE = {
     "settle": {"task": "settlement.tasks.settle_night", "schedule": crontab(hour="2", minute="0")},
     "settle what was missed": {"task": "settlement.tasks.settle_missed", "schedule": 300.0},
+    "watch runs": {"task": "settlement.tasks.watch_runs", "schedule": 300.0},
+    "tell operators": {"task": "settlement.tasks.tell_operators", "schedule": 60.0},
     "sweep arrears": {"task": "settlement.tasks.sweep_arrears", "schedule": 300.0},
     "deliver notices": {"task": "accounts.tasks.deliver_notices", "schedule": 60.0},
     "collect usage": {"task": "settlement.tasks.collect_usage", "schedule": 300.0},

@@ -70,7 +70,7 @@ class UsageRefusal(models.Model):
 
 
 class SettlementRun(models.Model):
-    """One run of settlement: which days it was to settle, what it did, and what failed."""
+    """One run of settlement: which days it was to settle, what it did, what failed, and whether it balances."""
 
     now = models.DateTimeField(_("clock"))
     """The clock of the run: what it posts carries this time."""
@@ -83,14 +83,23 @@ class SettlementRun(models.Model):
     due = WideIntegerField(_("due (fen)"), default=0)
     drawn = models.JSONField(_("drawn"), default=dict)
     seconds = models.DecimalField(_("seconds"), max_digits=10, decimal_places=3, null=True)
+    certified_at = models.DateTimeField(_("certified"), null=True)
+    balances = models.BooleanField(_("balances"), null=True)
+    """What the certificate says of all its days; null before there is one."""
 
     class Meta:
         verbose_name = _("settlement run")
         verbose_name_plural = _("settlement runs")
 
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
 
 class SettlementShard(models.Model):
-    """A part of a run: one day of the pending accounts in an id range, settled in one transaction with `done_at`."""
+    """A part of a run: one day of the pending accounts in an id range, settled in one transaction with `done_at`.
+
+    `started_at` is seen while the shard is in hand. A shard of no accounts stands for a day on which everybody waits.
+    """
 
     run = models.ForeignKey(SettlementRun, models.PROTECT, related_name="shards")
     day = models.DateField()
@@ -100,6 +109,7 @@ class SettlementShard(models.Model):
     bills = models.PositiveIntegerField(default=0)
     due = WideIntegerField(default=0)
     drawn = models.JSONField(default=dict)
+    started_at = models.DateTimeField(null=True)
     done_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -109,7 +119,7 @@ class SettlementShard(models.Model):
 class SettlementFailure(models.Model):
     """An account-day that a run could not settle, with the error; the next run tries it again."""
 
-    run = models.ForeignKey(SettlementRun, models.PROTECT, related_name="failures")
+    run = models.ForeignKey(SettlementRun, models.PROTECT, related_name="failures", verbose_name=_("settlement run"))
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", verbose_name=_("account"))
     day = models.DateField(_("day"))
     error = models.TextField(_("error"))
@@ -117,6 +127,67 @@ class SettlementFailure(models.Model):
     class Meta:
         verbose_name = _("failure")
         verbose_name_plural = _("failures")
+
+    def __str__(self) -> str:
+        return f"{self.day} · {self.account_id}"
+
+
+class CertificateLine(models.Model):
+    """A day's usage of one item as the run left it: accepted = drawn + charged + not billable + waiting.
+
+    Added up over the accounts and regions that balance each on its own; those that do not are counted in `breaks`, the
+    first of them kept in `broken`. An item billed in one mode only has a line for the account-days of each mode.
+    """
+
+    run = models.ForeignKey(SettlementRun, models.PROTECT, related_name="certificate")
+    day = models.DateField()
+    item = models.ForeignKey(Item, models.PROTECT, db_index=False, related_name="+")
+    billing_mode = models.CharField(max_length=10, choices=MODES, blank=True)
+    accepted = WideIntegerField()
+    drawn = WideIntegerField()
+    charged = WideIntegerField()
+    not_billable = WideIntegerField()
+    waiting = WideIntegerField()
+    breaks = models.PositiveIntegerField()
+    broken = models.JSONField(default=list)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "day", "item", "billing_mode"], name="certificate_line_once")
+        ]
+
+    @property
+    def difference(self) -> int:
+        """What is accepted and nowhere to be found; negative where more was billed than used."""
+        return self.accepted - self.drawn - self.charged - self.not_billable - self.waiting
+
+
+class Alarm(models.Model):
+    """A mail to the operators, the same outbox as customers' notices have: written with its cause, mailed afterwards.
+
+    `reference` is unique with the kind: what is wrong with a run is told once.
+    """
+
+    class Kind(models.TextChoices):
+        """What is wrong."""
+
+        FAILURES = "failures", _("account-days that failed")
+        UNBALANCED = "unbalanced", _("a run that does not balance")
+        STANDSTILL = "standstill", _("a night that stands still")
+
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    reference = models.CharField(max_length=40)
+    subject = models.CharField(max_length=200)
+    body = models.TextField()
+    created_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    last_error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "reference"], name="alarm_once")]
+        indexes = [models.Index("id", name="alarm_to_send", condition=Q(sent_at=None))]
 
 
 class Bill(models.Model):

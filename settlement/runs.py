@@ -6,62 +6,88 @@ seen. A shard's `done_at` commits together with what it settled.
 
 import gc
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import Q, Sum
+from django.db.models import Q
 
 from iss_billing.days import day_of
 from packs.models import Item
+from settlement import alarms
+from settlement.certificate import certify
 from settlement.engine import Failure, Settled, settle_accounts
 from settlement.loading import load_rules
 from settlement.metering import collect
 from settlement.models import PendingDay, SettlementFailure, SettlementRun, SettlementShard
+from settlement.progress import days_of
 
 SHARD = 5_000
 """Accounts in one transaction."""
+STANDSTILL = timedelta(hours=1)
+"""A night that settles no shard for so long is told to the operators."""
 
 
 class DayNotEnded(Exception):
     """A day is settled once it has ended."""
 
 
+PATIENCE = timedelta(minutes=10)
+"""A run without progress for so long was cut off."""
+
+
 @dataclass
 class RunResult(Settled):
-    """What a run did."""
+    """What a run did; `balances` is what its certificate says, None where another process is still writing it."""
 
+    run_id: int = 0
     days: list[date] = field(default_factory=list)
     seconds: Decimal = Decimal(0)
+    balances: bool | None = None
 
 
-Progress = Callable[[date, int, int], None]
-"""Called with the day, its shards done and their number."""
+class Step(NamedTuple):
+    """How far a run in this process is: a day, its shards done and their number, and its account-days a second."""
+
+    day: date
+    done: int
+    shards: int
+    per_second: int
 
 
-def settle(*, now: datetime, through: date | None = None, progress: Progress | None = None) -> RunResult:
+def settle(*, now: datetime, through: date | None = None, progress: Callable[[Step], None] | None = None) -> RunResult:
     """Settle every pending account-day up to and including `through` (yesterday when None) at the clock `now`.
 
-    In this process, without a worker. Again, or twice at once, it changes nothing more. An account that fails keeps
-    its day and its later days for the next run; the others are settled. Raises DayNotEnded.
+    In this process, without a worker, and with its certificate. Again, or twice at once, it changes nothing more. An
+    account that fails keeps its day and its later days for the next run; the others are settled. Raises DayNotEnded.
     """
-    started = time.monotonic()
+    begun = time.monotonic()
     run = begin(now=now, through=through)
-    result = RunResult()
-    while shard_ids := advance(run.pk, now):
+    result = RunResult(run_id=run.pk)
+    while shard_ids := advance(run.pk, _after(now, begun)):
+        day_begun, settled_today = time.monotonic(), 0
         for done, shard_id in enumerate(shard_ids, start=1):
-            day, settled = settle_shard(shard_id, now)
+            day, settled = settle_shard(shard_id, _after(now, begun))
             if settled.accounts and day not in result.days:
                 result.days.append(day)
             result.add(settled)
+            settled_today += len(settled.accounts)
             if progress:
-                progress(day, done, len(shard_ids))
-    result.seconds = Decimal(time.monotonic() - started).quantize(Decimal("0.001"))
-    SettlementRun.objects.filter(pk=run.pk).update(seconds=result.seconds)
+                per_second = int(settled_today / (time.monotonic() - day_begun))
+                progress(Step(day, done, len(shard_ids), per_second))
+    result.seconds = Decimal(time.monotonic() - begun).quantize(Decimal("0.001"))
+    result.balances = certify(run.pk, _after(now, begun))
     return result
+
+
+def _after(clock: datetime, begun: float) -> datetime:
+    """A clock, moved on by what has passed since `begun` (monotonic seconds)."""
+    return clock + timedelta(seconds=time.monotonic() - begun)
 
 
 def begin(*, now: datetime, through: date | None = None) -> SettlementRun:
@@ -119,16 +145,19 @@ def settle_shard(shard_id: int, clock: datetime) -> tuple[date, Settled]:
     Where the database refuses a row the shard is halved: the account at fault stands alone in the end, is reported,
     and keeps nobody else waiting. `clock` is the real time, kept as the run's progress.
     """
+    begun = time.monotonic()
+    # seen at once; whoever is second finds it started and does not wait for the row
+    SettlementShard.objects.filter(pk=shard_id, started_at=None).update(started_at=clock)
     try:
         with transaction.atomic():
-            return _settle_locked(shard_id, clock)
+            return _settle_locked(shard_id, clock, begun)
     except (OperationalError, InterfaceError):
         raise  # the server is gone or gave up, which is nobody's row: the shard is taken up again
     except DatabaseError as error:
-        return _split(shard_id, clock, str(error).strip())
+        return _split(shard_id, _after(clock, begun), str(error).strip())
 
 
-def _settle_locked(shard_id: int, clock: datetime) -> tuple[date, Settled]:
+def _settle_locked(shard_id: int, clock: datetime, begun: float) -> tuple[date, Settled]:
     rows = SettlementShard.objects.select_for_update(skip_locked=True, of=("self",)).select_related("run")
     shard = rows.filter(pk=shard_id, done_at=None).first()
     if shard is None:
@@ -136,7 +165,7 @@ def _settle_locked(shard_id: int, clock: datetime) -> tuple[date, Settled]:
         return known or day_of(clock), Settled()
     with _collector_paused():
         settled = settle_accounts(shard.first_account, shard.last_account, load_rules(shard.day), shard.run.now)
-    _mark_done(shard, settled, clock)
+    _mark_done(shard, settled, clock, begun)
     return shard.day, settled
 
 
@@ -152,19 +181,22 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _mark_done(shard: SettlementShard, settled: Settled, clock: datetime) -> None:
+def _mark_done(shard: SettlementShard, settled: Settled, clock: datetime, begun: float) -> None:
     shard.account_days, shard.bills, shard.due = len(settled.accounts), settled.bills, settled.due
     shard.drawn = {str(item): quantity for item, quantity in settled.drawn.items()}
-    shard.done_at = clock
+    shard.started_at, shard.done_at = clock, _after(clock, begun)
     shard.save()
     SettlementFailure.objects.bulk_create(
         SettlementFailure(run_id=shard.run_id, account_id=one.account_id, day=one.day, error=one.error)
         for one in settled.failed
     )
+    # a run that was taken for dead, and certified as far as it had come, is alive
+    SettlementRun.objects.filter(pk=shard.run_id, certified_at__isnull=False).update(certified_at=None, balances=None)
 
 
 def _split(shard_id: int, clock: datetime, error: str) -> tuple[date, Settled]:
     """Halve a shard in which the database refused something, and settle the halves; one account alone has failed."""
+    begun = time.monotonic()
     with transaction.atomic():
         shard = SettlementShard.objects.select_for_update().get(pk=shard_id)
         pending = PendingDay.objects.filter(
@@ -173,7 +205,7 @@ def _split(shard_id: int, clock: datetime, error: str) -> tuple[date, Settled]:
         ids = sorted(set(pending.values_list("account_id", flat=True)))
         if len(ids) <= 1:
             settled = Settled(failed=[Failure(account_id, shard.day, error) for account_id in ids])
-            _mark_done(shard, settled, clock)
+            _mark_done(shard, settled, clock, begun)
             return shard.day, settled
         middle = len(ids) // 2
         half = SettlementShard.objects.create(
@@ -183,26 +215,37 @@ def _split(shard_id: int, clock: datetime, error: str) -> tuple[date, Settled]:
         shard.save(update_fields=["last_account"])
     settled = Settled()
     for part in (shard.pk, half.pk):
-        settled.add(settle_shard(part, clock)[1])
+        settled.add(settle_shard(part, _after(clock, begun))[1])
     return shard.day, settled
 
 
 def _finish(run: SettlementRun, clock: datetime) -> None:
-    """Keep what the run did, for the operator."""
-    codes = {str(pk): code for pk, code in Item.objects.values_list("id", "code")}
-    shards = list(run.shards.order_by("day"))
-    drawn: dict[str, int] = {}
-    for shard in shards:
-        for item, quantity in shard.drawn.items():
-            drawn[codes[item]] = drawn.get(codes[item], 0) + quantity
-    sums = run.shards.aggregate(account_days=Sum("account_days"), bills=Sum("bills"), due=Sum("due"))
-    run.days = sorted({shard.day for shard in shards if shard.account_days})
-    run.accounts, run.bills, run.due = sums["account_days"] or 0, sums["bills"] or 0, int(sums["due"] or 0)
-    run.drawn, run.finished_at = dict(sorted(drawn.items())), clock
+    """Keep what the run did, for the operator, who is told of what failed."""
+    days = days_of(run)
+    codes = dict(Item.objects.values_list("id", "code"))
+    drawn = Counter[str]()
+    for day in days:
+        drawn.update({codes[item]: quantity for item, quantity in day.drawn.items()})
+    run.days = [day.day for day in days if day.account_days]
+    run.accounts, run.bills = sum(day.account_days for day in days), sum(day.bills for day in days)
+    run.due, run.drawn = sum(day.due for day in days), dict(sorted(drawn.items()))
+    run.finished_at, run.seconds = clock, Decimal((clock - run.started_at) // timedelta(milliseconds=1)) / 1000
     run.save()
+    if run.failures.exists():
+        alarms.failures(run, clock)
 
 
 def at_work(through: date, since: datetime) -> bool:
     """Whether a run through that day or a later one began, or settled a shard, after `since`."""
     tonight = SettlementRun.objects.filter(through_day__gte=through)
     return tonight.filter(Q(started_at__gt=since) | Q(shards__done_at__gt=since)).exists()
+
+
+def sound_standstill(now: datetime) -> None:
+    """Tell the operators, once, of a night that began an hour ago or more and moves no more (rules 5.1)."""
+    yesterday = day_of(now) - timedelta(days=1)
+    tonight = SettlementRun.objects.filter(through_day__gte=yesterday)
+    begun = tonight.filter(started_at__lte=now - STANDSTILL).exists()
+    finished = tonight.filter(finished_at__isnull=False).exists()
+    if begun and not finished and not tonight.filter(shards__done_at__gt=now - STANDSTILL).exists():
+        alarms.standstill(yesterday, now)

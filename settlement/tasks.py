@@ -8,15 +8,13 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from iss_billing.days import SHANGHAI, day_of
-from settlement import arrears, metering, runs
+from settlement import alarms, arrears, certificate, metering, runs
 from settlement.models import SettlementRun, SettlementShard
 from settlement.partitions import make_partitions_ahead
 
 log = logging.getLogger(__name__)
 
 NIGHT_HOUR = 2
-PATIENCE = timedelta(minutes=10)
-"""A run without progress for so long was cut off."""
 
 
 @shared_task
@@ -36,7 +34,7 @@ def settle_missed() -> None:
     yesterday = day_of(now) - timedelta(days=1)
     late = now.astimezone(SHANGHAI).hour >= NIGHT_HOUR
     done = SettlementRun.objects.filter(through_day__gte=yesterday, finished_at__isnull=False).exists()
-    if late and not done and not runs.at_work(yesterday, now - PATIENCE):
+    if late and not done and not runs.at_work(yesterday, now - runs.PATIENCE):
         _hand_out(runs.begin(now=now).pk)
 
 
@@ -58,6 +56,27 @@ def _hand_out(run_id: int) -> None:
         for failure in run.failures.all():
             log.error("account %s, %s was not settled: %s", failure.account_id, failure.day, failure.error)
         log.info("run %s settled %s account-days", run.pk, run.accounts)
+        certify.delay(run_id)
+
+
+@shared_task(autoretry_for=(OperationalError, InterfaceError), retry_backoff=5, max_retries=8)
+def certify(run_id: int) -> None:
+    """Write a finished run's certificate; no matter if this is lost, `watch_runs` makes up for it."""
+    certificate.certify(run_id, timezone.now())
+
+
+@shared_task
+def watch_runs() -> None:
+    """Write the certificates that are missing, and tell of a night that stands still."""
+    now = timezone.now()
+    runs.sound_standstill(now)
+    certificate.certify_due(now, runs.PATIENCE)
+
+
+@shared_task
+def tell_operators() -> int:
+    """Mail the alarms that are due; how many."""
+    return alarms.deliver(timezone.now())
 
 
 @shared_task

@@ -16,7 +16,7 @@ from packs.orders import LineRequest, place_order
 from settlement.audit import audit
 from settlement.events import decode_batch, judge_all
 from settlement.metering import Ingested, store
-from settlement.models import Bill
+from settlement.models import Bill, CertificateLine
 from settlement.runs import RunResult, settle
 
 _numbers = itertools.count(1)
@@ -92,8 +92,10 @@ def use(account: Account, item: str, quantity: Any, when: str, **more: Any) -> N
 
 
 def night(when: str) -> RunResult:
-    """Settle at a moment."""
-    return settle(now=at(when))
+    """Settle at a moment; the run's certificate balances."""
+    result = settle(now=at(when))
+    assert result.balances is not False, list(CertificateLine.objects.filter(run=result.run_id, breaks__gt=0).values())
+    return result
 
 
 def bills_of(account: Account) -> list[Bill]:

@@ -1,0 +1,175 @@
+"""The nightly certificate: for every day that a run settled and every item, from the raw rows,
+
+    accepted usage = drawn from packs + charged + not billable in that mode + waiting.
+
+Each account and region has to balance on its own, and every bill line has to say what its drawdowns and the tariff
+say. What *waits* has a pending row or a batch in the same snapshot, so that usage arriving meanwhile breaks nothing.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+
+from iss_billing.days import oldest_accepted
+from settlement import alarms
+from settlement.models import CertificateLine, SettlementRun, SettlementShard
+from settlement.recount import recount
+
+log = logging.getLogger(__name__)
+
+FIRST_ROWS = 10
+LOCK = 7207
+
+# The one place that knows how drawdowns hang on lines, and lines on bills. Bills are looked up account by account: the
+# day alone would read every bill ever written.
+BILLED = """
+    SELECT b.account_id, l.item_id, l.region, sum(l.charged) AS charged, sum(coalesce(d.quantity, 0)) AS drawn,
+           bool_and(l.quantity = l.drawn + l.charged AND l.drawn = coalesce(d.quantity, 0)
+                    AND l.amount IS NOT DISTINCT FROM floor(l.charged * t.price / t.per + 0.5)) AS sound
+    FROM bill AS b JOIN settlement_billline AS l ON l.bill_id = b.id
+    LEFT JOIN LATERAL (SELECT sum(quantity) AS quantity FROM settlement_drawdown WHERE line_id = l.id) AS d ON true
+    LEFT JOIN tariff AS t ON t.item_id = l.item_id AND t.region = l.region
+    GROUP BY 1, 2, 3
+"""
+
+CERTIFY = f"""
+WITH bill AS MATERIALIZED (
+    SELECT b.* FROM accounts_account AS a
+    CROSS JOIN LATERAL (
+        SELECT id, account_id FROM settlement_bill WHERE account_id = a.id AND day = %(day)s OFFSET 0) AS b
+), tariff AS (
+    SELECT DISTINCT ON (item_id, region) item_id, region, price, per FROM packs_tariffprice
+    WHERE effective_day <= %(day)s ORDER BY item_id, region, effective_day DESC, id DESC
+), mode AS (
+    SELECT DISTINCT ON (account_id) account_id, mode FROM accounts_modechange
+    WHERE effective_day <= %(day)s ORDER BY account_id, effective_day DESC, id DESC
+), waiting AS (
+    SELECT account_id FROM settlement_pendingday WHERE day = %(day)s
+    UNION SELECT mark.account_id FROM settlement_usagebatch AS batch,
+          unnest(batch.account_ids, batch.days) AS mark (account_id, day) WHERE mark.day = %(day)s
+), used AS ({recount("e.day = %(day)s")}
+), billed AS ({BILLED}
+), both_sides AS (
+    SELECT account_id, item_id, region, coalesce(used.quantity, 0) AS accepted, coalesce(billed.drawn, 0) AS drawn,
+           coalesce(billed.charged, 0) AS charged, coalesce(billed.sound, true) AS sound
+    FROM used FULL JOIN billed USING (account_id, item_id, region)
+), judged AS (
+    SELECT s.*, m.mode, i.requires_billing_mode <> m.mode AS other_mode, w.account_id IS NOT NULL AS waits
+    FROM both_sides AS s JOIN packs_item AS i ON i.id = s.item_id
+    LEFT JOIN waiting AS w ON w.account_id = s.account_id
+    LEFT JOIN mode ON mode.account_id = s.account_id AND i.requires_billing_mode IS NOT NULL
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN i.requires_billing_mode IS NOT NULL THEN coalesce(mode.mode, 'bandwidth') END AS mode) AS m
+), placed AS (
+    SELECT account_id, item_id, region, coalesce(mode, '') AS mode, accepted, drawn, charged, sound,
+           CASE WHEN other_mode THEN accepted ELSE 0 END AS not_billable,
+           CASE WHEN waits AND other_mode IS NOT TRUE THEN accepted - drawn - charged ELSE 0 END AS waiting
+    FROM judged
+), verdict AS (
+    SELECT *, NOT sound OR waiting < 0 OR accepted <> drawn + charged + not_billable + waiting AS breaks FROM placed
+)
+SELECT item_id, mode, sum(accepted), sum(drawn), sum(charged), sum(not_billable), sum(waiting),
+       count(*) FILTER (WHERE breaks),
+       (array_agg(jsonb_build_object(
+           'account', account_id, 'region', region, 'accepted', accepted, 'drawn', drawn, 'charged', charged,
+           'not_billable', not_billable, 'waiting', waiting, 'sound', sound
+       ) ORDER BY account_id, region) FILTER (WHERE breaks))[1:{FIRST_ROWS}]
+FROM verdict GROUP BY item_id, mode ORDER BY item_id, mode
+"""
+
+
+def certify(run_id: int, clock: datetime) -> bool | None:
+    """Write the certificate of a run that has none, and say whether the run balances.
+
+    None while somebody else is at it, or where the run went on meanwhile: the next tick sees to it. Each day is one
+    statement and so one snapshot; no account is locked, and nothing is kept of an attempt that is killed.
+    """
+    with transaction.atomic():
+        if not _take(run_id):
+            return None
+        run = SettlementRun.objects.get(pk=run_id)
+        if run.certified_at:
+            return run.balances
+        done = _done(run).count()
+        lines = [line for day in _days(run) for line in _certificate(run, day)]
+        if _done(run).count() != done:
+            return None  # a run that was taken for dead has settled more than we saw
+        balances = not any(line.breaks for line in lines)
+        SettlementRun.objects.filter(pk=run_id).update(certified_at=clock, balances=balances)
+        run.certificate.all().delete()
+        CertificateLine.objects.bulk_create(lines)
+        if not balances:
+            _shout(run, [line for line in lines if line.breaks], clock)
+    return balances
+
+
+def certify_due(clock: datetime, idle: timedelta) -> None:
+    """Certify every run that ended without a certificate: its process was killed before, or before the run's end.
+
+    A run cut off is certified once nothing has moved in it for `idle` and a later run has finished. Older than the
+    late window (rules 5.4) none is: its raw usage may be gone.
+    """
+    moved = SettlementShard.objects.filter(Q(done_at__gt=clock - idle) | Q(started_at__gt=clock - idle))
+    last = SettlementRun.objects.filter(finished_at__isnull=False).order_by("-pk").values_list("pk", flat=True).first()
+    cut_off = Q(finished_at=None, pk__lt=last or 0) & ~Q(shards__in=moved)
+    due = SettlementRun.objects.filter(certified_at=None, through_day__gte=oldest_accepted(clock))
+    for run_id in due.filter(Q(finished_at__isnull=False) | cut_off).order_by("pk").values_list("pk", flat=True):
+        certify(run_id, clock)
+
+
+def _take(run_id: int) -> bool:
+    """Be the only one at this run's certificate until the transaction ends, however it does."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK, run_id % 2**31])
+        return bool(cursor.fetchone()[0])
+
+
+def _done(run: SettlementRun) -> QuerySet[SettlementShard]:
+    """The shards with which the run settled, or tried to settle, anything."""
+    return run.shards.filter(last_account__gt=0, done_at__isnull=False)
+
+
+def _days(run: SettlementRun) -> list[date]:
+    return list(_done(run).order_by("day").values_list("day", flat=True).distinct())
+
+
+def _certificate(run: SettlementRun, day: date) -> Iterator[CertificateLine]:
+    with connection.cursor() as cursor:
+        cursor.execute(CERTIFY, {"day": day})
+        for item, mode, accepted, drawn, charged, not_billable, waiting, breaks, broken in cursor.fetchall():
+            yield CertificateLine(
+                run=run,
+                day=day,
+                item_id=item,
+                billing_mode=mode,
+                accepted=int(accepted),
+                drawn=int(drawn),
+                charged=int(charged),
+                not_billable=int(not_billable),
+                waiting=int(waiting),
+                breaks=breaks,
+                broken=[_decoded(row) for row in broken or ()],
+            )
+
+
+def _decoded(row: Any) -> Any:
+    """Django leaves the jsonb in an array as text."""
+    return json.loads(row) if isinstance(row, str) else row
+
+
+def _shout(run: SettlementRun, lines: list[CertificateLine], clock: datetime) -> None:
+    first = lines[0]
+    log.error(
+        "settlement run %s does not balance in %s of its certificate's lines, the first: %s, %s, accounts %s",
+        run.pk,
+        len(lines),
+        first.day,
+        first.item.code,
+        ", ".join(str(row["account"]) for row in first.broken),
+    )
+    alarms.unbalanced(run, lines, clock)

@@ -1,0 +1,32 @@
+"""A day's quantities counted again from the raw events, in SQL of its own, for the audit and the certificate (rules 2).
+
+Shares no code with `metering` and `aggregation`: a check that calls what it checks finds nothing.
+"""
+
+
+def recount(which: str) -> str:
+    """A query of (day, account_id, item_id, region, quantity) over the events `e` that a condition picks."""
+    return f"""
+        SELECT e.day, e.account_id, e.item_id, e.region, sum(e.quantity) AS quantity
+        FROM settlement_usageevent AS e
+        WHERE e.item_id IN (SELECT id FROM packs_item WHERE aggregation = 'sum') AND {which}
+        GROUP BY 1, 2, 3, 4
+        UNION ALL
+        SELECT day, account_id, item_id, region, count(*) FILTER (WHERE seen)
+        FROM (SELECT e.day, e.account_id, e.item_id, e.region, e.resource, bool_or(e.quantity > 0) AS seen
+              FROM settlement_usageevent AS e
+              WHERE e.item_id IN (SELECT id FROM packs_item WHERE aggregation = 'distinct') AND {which}
+              GROUP BY 1, 2, 3, 4, 5) AS resource
+        GROUP BY 1, 2, 3, 4
+        UNION ALL
+        SELECT s.day, s.account_id, s.item_id, s.region,
+               CASE i.aggregation WHEN 'peak' THEN max(s.quantity) ELSE floor(sum(s.quantity) / 288 + 0.5) END
+        FROM (SELECT day, account_id, item_id, region, slot, sum(top) AS quantity
+              FROM (SELECT e.day, e.account_id, e.item_id, e.region, e.source, e.resource, max(e.quantity) AS top,
+                           div(extract(epoch FROM e.occurred_at), 300) AS slot
+                    FROM settlement_usageevent AS e
+                    WHERE e.item_id IN (SELECT id FROM packs_item WHERE aggregation IN ('peak', 'mean')) AND {which}
+                    GROUP BY e.day, e.account_id, e.item_id, e.region, e.source, e.resource, slot) AS series
+              GROUP BY day, account_id, item_id, region, slot) AS s
+        JOIN packs_item AS i ON i.id = s.item_id
+        GROUP BY s.day, s.account_id, s.item_id, s.region, i.aggregation"""
