@@ -1,4 +1,4 @@
-"""Staff: bills and runs to look at; packs with the refund that rules 4.7 leaves to staff."""
+"""Staff: bills to look at; packs with the refund that rules 4.7 leaves to staff."""
 
 from typing import Any
 
@@ -7,9 +7,8 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -17,7 +16,8 @@ from iss_billing import formats
 from iss_billing.staff import LookOnly, LookOnlyInline
 from packs.models import Pack
 from packs.refunds import RefundRefused
-from settlement.models import Bill, BillLine, Drawdown, SettlementFailure, SettlementRun
+from settlement import admin_runs  # noqa: F401 - registers the runs' pages
+from settlement.models import Bill, BillLine, Drawdown
 from settlement.staff_refunds import refund_used_pack, staff_refund_amount
 
 
@@ -182,41 +182,3 @@ class BillAdmin(LookOnly):
     def carried_out(self, bill: Bill) -> str:
         """The small change for the next bill."""
         return str(formats.exact_money(bill.carry_out))
-
-
-class FailureInline(LookOnlyInline):
-    """What a run could not settle."""
-
-    model = SettlementFailure
-    fields = readonly_fields = ("account_link", "day", "error")
-
-    @admin.display(description=gettext_lazy("account"))
-    def account_link(self, failure: SettlementFailure) -> Any:
-        """The account, one click away."""
-        url = reverse("admin:accounts_account_change", args=[failure.account_id])
-        return format_html('<a href="{}">{}</a>', url, failure.account_id)
-
-
-@admin.register(SettlementRun)
-class SettlementRunAdmin(LookOnly):
-    """Settlement runs."""
-
-    inlines = (FailureInline,)
-    list_display = ("now", "through_day", "accounts", "bills", "due_money", "seconds", "finished_at")
-    ordering = ("-id",)
-    fields = readonly_fields = (
-        "now",
-        "through_day",
-        "days",
-        "accounts",
-        "bills",
-        "due_money",
-        "drawn",
-        "seconds",
-        "finished_at",
-    )
-
-    @admin.display(description=gettext_lazy("due"))
-    def due_money(self, run: SettlementRun) -> str:
-        """The sum of its bills."""
-        return str(formats.money(run.due))

@@ -163,6 +163,12 @@ def bar(part: int, whole: int, kind: str = "fill") -> SafeString:
 
 
 @register.filter
+def grouped(number: int) -> str:
+    """An integer with its thousands apart: 1,234."""
+    return f"{number:,}"
+
+
+@register.filter
 def lookup(mapping: Mapping[str, Any], key: str) -> Any:
     """The value of a key; None where there is none."""
     return mapping.get(key)

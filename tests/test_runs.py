@@ -1,0 +1,275 @@
+"""What an operator asks at 3 a.m.: a run's days, shards, figures and failures, in the rows, the admin and a terminal."""
+
+import os
+import pty
+import re
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+from playwright.sync_api import Page, expect
+
+from accounts.models import Account, User
+from packs.models import Item, Pack
+from settlement import runs
+from settlement.models import PendingDay, SettlementRun, SettlementShard
+from settlement.progress import State, days_left, days_of, pending_through, state_of
+from settlement.runs import settle
+from tests.shell import Shell
+from tests.worlds import assert_books, at, bills_of, buy, night, opened, use, yuan
+
+pytestmark = pytest.mark.django_db
+
+NIGHT = at("2026-03-07T02:00")
+
+
+def three_accounts() -> list[Account]:
+    """Three accounts with usage on the 5th and 6th; the first has a pack."""
+    accounts = [opened(name) for name in ("alice", "bob", "carol")]
+    buy(accounts[0], "pet-100k", "2026-03-01T10:00")
+    for account in accounts:
+        use(account, "ai.pet", 400, "2026-03-05T10:00")
+        use(account, "ai.pet", 800, "2026-03-06T10:00")
+    return accounts
+
+
+def damage(account: Account) -> Pack:
+    """A pack of which a draw would recognise less than nothing: the database refuses the account's bills."""
+    [pack] = Pack.objects.filter(account=account)
+    Pack.objects.filter(pk=pack.pk).update(recognised=20_000)
+    return pack
+
+
+def test_a_run_keeps_what_each_day_and_shard_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SHARD", 2)
+    three_accounts()
+    run = runs.begin(now=NIGHT)
+    first, second = runs.advance(run.pk, NIGHT)
+    [day] = days_of(run)
+    assert (day.day, day.shards, day.done, day.left, day.in_hand) == (date(2026, 3, 5), 2, 0, 2, 0)
+    assert pending_through(run.through_day) == 6
+    assert days_left(run, [day]) == [(date(2026, 3, 6), 3)]
+
+    runs.settle_shard(first, at("2026-03-07T02:00:10"))
+    SettlementShard.objects.filter(pk=second).update(started_at=at("2026-03-07T02:00:11"))  # as its worker does
+    [day] = days_of(run)
+    pet = Item.objects.get(code="ai.pet").pk
+    assert (day.done, day.left, day.in_hand) == (1, 1, 1)
+    assert (day.account_days, day.bills, day.due, dict(day.drawn)) == (2, 2, yuan("1.00"), {pet: 400})
+
+    runs.settle_shard(second, at("2026-03-07T02:00:20"))
+    [day] = days_of(run)
+    assert (day.account_days, day.bills, day.due, day.failures, day.in_hand) == (3, 3, yuan("2.00"), 0, 0)
+    assert day.seconds is not None
+    assert 10 < day.seconds < 15
+    for shard in SettlementShard.objects.all():
+        assert shard.started_at is not None
+        assert shard.done_at is not None
+        assert shard.started_at < shard.done_at
+
+    for shard_id in runs.advance(run.pk, at("2026-03-07T02:00:30")):
+        runs.settle_shard(shard_id, at("2026-03-07T02:00:40"))
+    runs.advance(run.pk, at("2026-03-07T02:01"))
+    run.refresh_from_db()
+    assert (run.accounts, run.bills, run.due, run.drawn) == (6, 6, yuan("6.00"), {"ai.pet": 1200})
+    assert (run.finished_at, run.seconds) == (at("2026-03-07T02:01"), Decimal(60))
+    assert_books()
+
+
+def test_one_account_that_fails_keeps_nobody_waiting_but_its_own_later_days() -> None:
+    alice, bob, carol = three_accounts()
+    pack = damage(alice)
+    result = settle(now=NIGHT)
+    [failed] = result.failed
+    assert (failed.account_id, failed.day) == (alice.pk, date(2026, 3, 5))
+    run = SettlementRun.objects.get()
+    [failure] = run.failures.all()
+    assert (failure.account_id, failure.day) == (alice.pk, date(2026, 3, 5))
+    assert failure.error
+    assert [(day.account_days, day.failures) for day in days_of(run)] == [(2, 1), (2, 0)]
+    assert [len(bills_of(account)) for account in (alice, bob, carol)] == [0, 2, 2]
+    assert sorted(PendingDay.objects.values_list("account_id", "day")) == [
+        (alice.pk, date(2026, 3, 5)),
+        (alice.pk, date(2026, 3, 6)),
+    ]
+
+    again = settle(now=at("2026-03-08T02:00"))  # still damaged: it fails again, and its later day waits again
+    assert [(one.account_id, one.day) for one in again.failed] == [(alice.pk, date(2026, 3, 5))]
+    days = days_of(SettlementRun.objects.latest("pk"))
+    assert [(day.day.day, day.shards, day.waits, day.failures) for day in days] == [(5, 1, False, 1), (6, 0, True, 0)]
+
+    Pack.objects.filter(pk=pack.pk).update(recognised=0)
+    night("2026-03-09T02:00")
+    assert [bill.day.day for bill in bills_of(alice)] == [5, 6]
+    assert not PendingDay.objects.exists()
+    assert_books()
+
+
+def test_the_state_of_a_run() -> None:
+    alice, *_ = three_accounts()
+    run = runs.begin(now=NIGHT)
+    [shard] = runs.advance(run.pk, NIGHT)
+
+    def state(when: str) -> State:
+        return state_of(SettlementRun.objects.get(pk=run.pk), at(when), runs.PATIENCE)
+
+    assert state("2026-03-07T02:09") is State.RUNNING
+    assert state("2026-03-07T02:11") is State.STALLED
+    runs.settle_shard(shard, at("2026-03-07T02:12"))
+    assert state("2026-03-07T02:20") is State.RUNNING
+    assert state("2026-03-07T02:23") is State.STALLED
+    for shard_id in runs.advance(run.pk, at("2026-03-07T02:30")):
+        runs.settle_shard(shard_id, at("2026-03-07T02:30"))
+    runs.advance(run.pk, at("2026-03-07T02:31"))
+    assert state("2026-03-07T09:00") is State.FINISHED
+    SettlementRun.objects.update(balances=False)
+    assert state("2026-03-07T09:00") is State.FAILED
+    SettlementRun.objects.update(balances=True)
+    run.failures.create(account=alice, day=date(2026, 3, 5), error="x")
+    assert state("2026-03-07T09:00") is State.FAILED
+
+
+# ── the admin ────────────────────────────────────────────────────────────────────────────────────────
+
+RUNS = reverse("admin:settlement_settlementrun_changelist")
+
+
+def page_of(run: SettlementRun) -> str:
+    return reverse("admin:settlement_settlementrun_change", args=[run.pk])
+
+
+@pytest.fixture
+def desk() -> Client:
+    """A browser in which staff are signed in."""
+    client = Client(headers={"Accept-Language": "en"})
+    client.force_login(User.objects.create_superuser("staff@example.com", "x"))
+    return client
+
+
+def text_of(desk: Client, url: str) -> str:
+    """The words of a page."""
+    response = desk.get(url)
+    assert response.status_code == 200
+    body = response.content.decode().partition('id="content"')[2]
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+def test_the_pages_of_a_run_that_failed_say_who_and_why(desk: Client) -> None:
+    alice, *_ = three_accounts()
+    damage(alice)
+    settle(now=NIGHT)
+    run = SettlementRun.objects.get()
+    with time_machine.travel(at("2026-03-07T09:00"), tick=False):
+        assert " failed " in text_of(desk, RUNS)
+        page = desk.get(page_of(run)).content.decode()
+        text = text_of(desk, page_of(run))
+    assert reverse("admin:accounts_account_change", args=[alice.pk]) in page
+    assert f"{alice.pk} alice" in text
+    assert "pack_within" in text or "violates check constraint" in text
+    assert "waits for the next run , 1 later day with it" in text
+    assert "http-equiv" not in page
+    assert "2026-03-05" in text
+    assert "balances" in text
+    assert "alice" in text_of(
+        desk, f"{reverse('admin:settlement_settlementfailure_changelist')}?run__id__exact={run.pk}"
+    )
+
+
+def test_the_page_of_a_run_that_does_not_balance_names_the_accounts(desk: Client) -> None:
+    _, bob, _ = three_accounts()
+    night("2026-03-07T02:00")
+    run = SettlementRun.objects.get()
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM settlement_usageevent WHERE account_id = %s AND day = '2026-03-06'", [bob.pk])
+    SettlementRun.objects.update(certified_at=None)
+    runs.certify(run.pk, NIGHT)
+    with time_machine.travel(at("2026-03-07T09:00"), tick=False):
+        text = text_of(desk, page_of(run))
+        assert "does not balance" in text_of(desk, RUNS)
+    assert "2026-03-06 does not balance" in text
+    assert f"{bob.pk} cn-mainland: 0 ≠ 0 + 800 + 0 + 0" in text
+    assert "2026-03-05 balances" in text
+
+
+def test_a_run_that_was_cut_off_names_the_run_that_took_it_up(desk: Client) -> None:
+    three_accounts()
+    cut_off = runs.begin(now=NIGHT)
+    runs.advance(cut_off.pk, NIGHT)
+    with time_machine.travel(at("2026-03-07T02:15"), tick=False):
+        assert "Nothing has moved for ten minutes." in text_of(desk, page_of(cut_off))
+        later = settle(now=at("2026-03-07T02:15")).run_id
+        assert f"Cut off. What it left, run {later} took up." in text_of(desk, page_of(cut_off))
+        assert " stalled " in text_of(desk, RUNS)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_page_of_a_running_run_refreshes_itself(page: Page, monkeypatch: pytest.MonkeyPatch, clock: Any) -> None:
+    monkeypatch.setattr("settlement.admin_runs.REFRESH", 1)
+    monkeypatch.setattr(runs, "SHARD", 2)
+    three_accounts()
+    User.objects.create_superuser("staff@example.com", "staff")
+    clock.move(at("2026-03-07T02:00:30"))
+    run = runs.begin(now=NIGHT)
+    first, second = runs.advance(run.pk, NIGHT)
+    page.goto("/admin/")
+    page.locator("#id_username").fill("staff@example.com")
+    page.locator("#id_password").fill("staff")
+    page.locator("[type=submit]").click()
+    page.goto(page_of(run))
+    expect(page.locator(".run-head")).to_contain_text("0%")
+    runs.settle_shard(first, at("2026-03-07T02:00:31"))
+    expect(page.locator(".run-head")).to_contain_text("33%")
+    page.goto(RUNS)
+    expect(page.locator("#result_list")).to_contain_text("33%")
+    runs.settle_shard(second, at("2026-03-07T02:00:32"))
+    expect(page.locator("#result_list")).to_contain_text("50%")
+    for shard_id in runs.advance(run.pk, at("2026-03-07T02:00:33")):
+        runs.settle_shard(shard_id, at("2026-03-07T02:00:34"))
+    runs.advance(run.pk, at("2026-03-07T02:00:35"))
+    runs.certify(run.pk, at("2026-03-07T02:00:36"))
+    expect(page.locator("#result_list")).to_contain_text("100%")
+    expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)
+
+
+# ── the terminal ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_settle_shows_its_progress_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], settings: Any
+) -> None:
+    settings.DEBUG = True
+    monkeypatch.setattr(runs, "SHARD", 2)
+    three_accounts()
+    mine, its = pty.openpty()
+    with monkeypatch.context() as terminal, os.fdopen(its, "w") as stderr:
+        terminal.setattr("sys.stderr", stderr)
+        terminal.setenv("COLUMNS", "80")
+        ran = Shell(monkeypatch, capsys)("settle", "--now", "2026-03-07T02:00", "--json")
+    seen = os.read(mine, 10_000).decode()
+    os.close(mine)
+    assert ran.json["bills"] == 6
+    frames = [re.sub(r"\x1b\[K|\r?\n", "", frame) for frame in seen.split("\r") if "[" in frame]
+    assert len(frames) == 4
+    assert re.fullmatch(r"2026-03-05 \[█+·+\]  50%  1/2 shards  [\d,]+ account-days/s", frames[0])
+    assert re.fullmatch(r"2026-03-06 \[█+\] 100%  2/2 shards  [\d,]+ account-days/s", frames[3])
+    assert all(len(frame) < 80 for frame in frames)
+
+
+def test_settle_that_does_not_balance_exits_1_and_names_the_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], settings: Any
+) -> None:
+    settings.DEBUG = True
+    alice, *_ = three_accounts()
+    night("2026-03-06T02:00")
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM settlement_usageevent WHERE account_id = %s AND day = '2026-03-05'", [alice.pk])
+    use(opened("dave"), "ai.pet", 1, "2026-03-05T10:00")
+    ran = Shell(monkeypatch, capsys)("settle", "--now", "2026-03-07T02:00", "--json")
+    run = SettlementRun.objects.latest("pk")
+    line = f"run {run.pk} does not balance, first on 2026-03-05 in ai.pet for account {alice.pk}"
+    assert (ran.code, line in ran.err) == (1, True)
