@@ -1,7 +1,5 @@
 """Staff: bills to look at; packs with the refund that rules 4.7 leaves to staff."""
 
-from typing import Any
-
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied

@@ -166,8 +166,8 @@ class SettlementRunAdmin(LookOnly):
         obj: SettlementRun | None = None,
     ) -> HttpResponse:
         """The page of a run."""
-        assert obj is not None  # nobody may add one
-        context |= page_of(obj, timezone.now())
+        if obj is not None:  # nobody may add one
+            context |= page_of(obj, timezone.now())
         return super().render_change_form(request, context, add, change, form_url, obj)
 
 

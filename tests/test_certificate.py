@@ -13,8 +13,9 @@ from django.db import connection, connections, transaction
 from accounts.models import BANDWIDTH, TRAFFIC, Account
 from accounts.modes import switch_mode
 from packs.models import Pack
-from settlement import alarms, certificate, runs
+from settlement import alarms, certificate, engine, runs
 from settlement.certificate import certify, certify_due
+from settlement.metering import collect
 from settlement.models import Alarm, SettlementRun
 from settlement.runs import settle
 from tests.worlds import GB, MBPS, assert_books, at, bill_of, buy, night, opened, use
@@ -253,7 +254,7 @@ def late(request: pytest.FixtureRequest, world: World) -> Callable[[], None]:
         ):
             use(world.alice, item, quantity, "2026-03-05T10:00", received="2026-03-06T02:00:30", **data)
         if request.param == "collected":
-            runs.collect()
+            collect()
 
     return arrive
 
@@ -293,10 +294,10 @@ def test_usage_that_arrives_during_the_run_waits(
 def test_usage_that_was_billed_while_its_mark_waits_breaks_nothing(
     world: World, late: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = runs.settle_accounts.__globals__["_claim"]
+    claim = engine._claim
 
     def claim_and_be_late(account_ids: list[int], day: date) -> set[int]:
-        claimed: set[int] = claim(account_ids, day)
+        claimed = claim(account_ids, day)
         late()  # after the marks went and before the events are read
         return claimed
 
