@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import Count, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -65,6 +65,21 @@ def is_moving(run: SettlementRun, now: datetime) -> bool:
     return state_of(run, now, PATIENCE) is State.RUNNING
 
 
+class SoFar(NamedTuple):
+    """What a run has done; `due` in fen."""
+
+    account_days: int
+    bills: int
+    due: int
+
+
+def so_far(run: SettlementRun) -> SoFar:
+    """What a run has done, from its shards until it has finished."""
+    if run.finished_at:
+        return SoFar(run.accounts, run.bills, run.due)
+    return SoFar(*(int(total or 0) for total in run.shards.aggregate(*map(Sum, SoFar._fields)).values()))
+
+
 class CertifiedDay(NamedTuple):
     """A day of a certificate, for the page."""
 
@@ -80,20 +95,20 @@ class SettlementRunAdmin(LookOnly):
     """Settlement runs."""
 
     list_display = (
-        "pk",
-        "began",
-        "through_day",
+        "__str__",
         "state",
         "progress",
+        "began",
+        "through_day",
         "account_days",
-        "bills",
+        "bill_count",
         "due_money",
         "failed",
         "certificate",
         "seconds",
         "per_second",
     )
-    list_display_links = ("pk", "began")
+    list_display_links = ("__str__", "began")
     ordering = ("-id",)
     list_per_page = 50
 
@@ -120,19 +135,23 @@ class SettlementRunAdmin(LookOnly):
             return "100%"
         if state_of(run, timezone.now(), PATIENCE) is State.STALLED:
             return "–"
-        done = sum(day.account_days for day in days_of(run))
+        done = so_far(run).account_days
         return progress_bar(done, done + pending_through(run.through_day))
 
-    @admin.display(description=gettext_lazy("account-days"))
+    @admin.display(description=gettext_lazy("account-days"), ordering="accounts")
     def account_days(self, run: SettlementRun) -> str:
         """Settled so far."""
-        number = run.accounts if run.finished_at else sum(day.account_days for day in days_of(run))
-        return f"{number:,}"
+        return f"{so_far(run).account_days:,}"
 
-    @admin.display(description=gettext_lazy("due"))
+    @admin.display(description=gettext_lazy("bills"), ordering="bills")
+    def bill_count(self, run: SettlementRun) -> str:
+        """Written so far."""
+        return f"{so_far(run).bills:,}"
+
+    @admin.display(description=gettext_lazy("due"), ordering="due")
     def due_money(self, run: SettlementRun) -> str:
         """The sum of its bills."""
-        return str(formats.money(run.due))
+        return str(formats.money(so_far(run).due))
 
     @admin.display(description=gettext_lazy("failures"))
     def failed(self, run: SettlementRun) -> int | str:
