@@ -27,22 +27,24 @@ LOCK = 7207
 
 # The one place that knows how drawdowns hang on lines, and lines on bills. Bills are looked up account by account: the
 # day alone would read every bill ever written.
-BILLED = """
-    SELECT b.account_id, l.item_id, l.region, sum(l.charged) AS charged, sum(coalesce(d.quantity, 0)) AS drawn,
-           bool_and(l.quantity = l.drawn + l.charged AND l.drawn = coalesce(d.quantity, 0)
-                    AND l.amount IS NOT DISTINCT FROM floor(l.charged * t.price / t.per + 0.5)) AS sound
-    FROM bill AS b JOIN settlement_billline AS l ON l.bill_id = b.id
-    LEFT JOIN LATERAL (SELECT sum(quantity) AS quantity FROM settlement_drawdown WHERE line_id = l.id) AS d ON true
-    LEFT JOIN tariff AS t ON t.item_id = l.item_id AND t.region = l.region
-    GROUP BY 1, 2, 3
+LINES = """
+    bill AS MATERIALIZED (
+        SELECT b.* FROM accounts_account AS a CROSS JOIN LATERAL (
+            SELECT id, account_id FROM settlement_bill WHERE account_id = a.id AND day = %(day)s OFFSET 0) AS b
+    ), plain_line AS MATERIALIZED (
+        SELECT b.account_id, l.* FROM bill AS b JOIN settlement_billline AS l ON l.bill_id = b.id
+    ), drawdown AS (
+        SELECT d.line_id, sum(d.quantity) AS quantity
+        FROM settlement_drawdown AS d JOIN plain_line AS l ON l.id = d.line_id GROUP BY d.line_id
+    ), line AS (
+        SELECT l.account_id, l.item_id, l.region, l.quantity, l.drawn, l.charged, l.amount,
+               coalesce(d.quantity, 0) AS drawdowns
+        FROM plain_line AS l LEFT JOIN drawdown AS d ON d.line_id = l.id
+    )
 """
 
 CERTIFY = f"""
-WITH bill AS MATERIALIZED (
-    SELECT b.* FROM accounts_account AS a
-    CROSS JOIN LATERAL (
-        SELECT id, account_id FROM settlement_bill WHERE account_id = a.id AND day = %(day)s OFFSET 0) AS b
-), tariff AS (
+WITH {LINES}, tariff AS (
     SELECT DISTINCT ON (item_id, region) item_id, region, price, per FROM packs_tariffprice
     WHERE effective_day <= %(day)s ORDER BY item_id, region, effective_day DESC, id DESC
 ), mode AS (
@@ -53,7 +55,11 @@ WITH bill AS MATERIALIZED (
     UNION SELECT mark.account_id FROM settlement_usagebatch AS batch,
           unnest(batch.account_ids, batch.days) AS mark (account_id, day) WHERE mark.day = %(day)s
 ), used AS ({recount("e.day = %(day)s")}
-), billed AS ({BILLED}
+), billed AS (
+    SELECT l.account_id, l.item_id, l.region, sum(l.drawdowns) AS drawn, sum(l.charged) AS charged,
+           bool_and(l.quantity = l.drawn + l.charged AND l.drawn = l.drawdowns
+                    AND l.amount IS NOT DISTINCT FROM div(2 * l.charged * t.price + t.per, 2 * t.per)) AS sound
+    FROM line AS l LEFT JOIN tariff AS t ON t.item_id = l.item_id AND t.region = l.region GROUP BY 1, 2, 3
 ), both_sides AS (
     SELECT account_id, item_id, region, coalesce(used.quantity, 0) AS accepted, coalesce(billed.drawn, 0) AS drawn,
            coalesce(billed.charged, 0) AS charged, coalesce(billed.sound, true) AS sound

@@ -5,7 +5,10 @@ Shares no code with `metering` and `aggregation`: a check that calls what it che
 
 
 def recount(which: str) -> str:
-    """A query of (day, account_id, item_id, region, quantity) over the events `e` that a condition picks."""
+    """A query of (day, account_id, item_id, region, quantity) over the events `e` that a condition picks.
+
+    Halves are rounded up by whole numbers: a quotient has but so many digits.
+    """
     return f"""
         SELECT e.day, e.account_id, e.item_id, e.region, sum(e.quantity) AS quantity
         FROM settlement_usageevent AS e
@@ -20,7 +23,7 @@ def recount(which: str) -> str:
         GROUP BY 1, 2, 3, 4
         UNION ALL
         SELECT s.day, s.account_id, s.item_id, s.region,
-               CASE i.aggregation WHEN 'peak' THEN max(s.quantity) ELSE floor(sum(s.quantity) / 288 + 0.5) END
+               CASE i.aggregation WHEN 'peak' THEN max(s.quantity) ELSE div(2 * sum(s.quantity) + 288, 576) END
         FROM (SELECT day, account_id, item_id, region, slot, sum(top) AS quantity
               FROM (SELECT e.day, e.account_id, e.item_id, e.region, e.source, e.resource, max(e.quantity) AS top,
                            div(extract(epoch FROM e.occurred_at), 300) AS slot

@@ -6,29 +6,49 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0003_names'),
+        ("accounts", "0003_names"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='notice',
-            name='account',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='notices', to='accounts.account', verbose_name='account'),
+            model_name="notice",
+            name="account",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="notices",
+                to="accounts.account",
+                verbose_name="account",
+            ),
         ),
         migrations.AlterField(
-            model_name='transfer',
-            name='account',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='transfers', to='accounts.account', verbose_name='account'),
+            model_name="transfer",
+            name="account",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="transfers",
+                to="accounts.account",
+                verbose_name="account",
+            ),
         ),
         migrations.AlterField(
-            model_name='transfer',
-            name='made_by',
-            field=models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='made by'),
+            model_name="transfer",
+            name="made_by",
+            field=models.ForeignKey(
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+                verbose_name="made by",
+            ),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(models.F('made_by'), condition=models.Q(('made_by__isnull', False)), name='transfer_made_by'),
+            model_name="transfer",
+            index=models.Index(
+                models.F("made_by"), condition=models.Q(("made_by__isnull", False)), name="transfer_made_by"
+            ),
         ),
     ]

@@ -5,16 +5,21 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0004_fewer_indexes'),
-        ('packs', '0003_names'),
+        ("accounts", "0004_fewer_indexes"),
+        ("packs", "0003_names"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='pack',
-            name='account',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='packs', to='accounts.account', verbose_name='account'),
+            model_name="pack",
+            name="account",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="packs",
+                to="accounts.account",
+                verbose_name="account",
+            ),
         ),
     ]
