@@ -19,7 +19,7 @@ from iss_billing import formats
 from iss_billing.staff import LookOnly
 from packs.models import Item
 from settlement.metering import pending_days
-from settlement.models import CertificateLine, SettlementFailure, SettlementRun
+from settlement.models import Alarm, CertificateLine, SettlementFailure, SettlementRun
 from settlement.progress import DayProgress, State, days_left, days_of, pending_through, state_of
 from settlement.runs import PATIENCE
 
@@ -299,3 +299,14 @@ class SettlementFailureAdmin(LookOnly):
         """The run."""
         url = reverse("admin:settlement_settlementrun_change", args=[failure.run_id])
         return format_html('<a href="{}">{}</a>', url, failure.run_id)
+
+
+@admin.register(Alarm)
+class AlarmAdmin(LookOnly):
+    """What the operators were told, or could not be."""
+
+    list_display = ("created_at", "subject", "sent_at", "attempts", "last_error")
+    list_display_links = ("created_at", "subject")
+    list_filter = ("kind",)
+    ordering = ("-id",)
+    fields = readonly_fields = ("kind", "created_at", "subject", "body", "sent_at", "attempts", "last_error")

@@ -175,19 +175,24 @@ class Alarm(models.Model):
         UNBALANCED = "unbalanced", _("a run that does not balance")
         STANDSTILL = "standstill", _("a night that stands still")
 
-    kind = models.CharField(max_length=20, choices=Kind.choices)
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     reference = models.CharField(max_length=40)
-    subject = models.CharField(max_length=200)
-    body = models.TextField()
-    created_at = models.DateTimeField()
-    sent_at = models.DateTimeField(null=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
+    subject = models.CharField(_("subject"), max_length=200)
+    body = models.TextField(_("text"))
+    created_at = models.DateTimeField(_("written"))
+    sent_at = models.DateTimeField(_("mailed"), null=True)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(null=True)
-    last_error = models.CharField(max_length=500, blank=True)
+    last_error = models.CharField(_("last error"), max_length=500, blank=True)
 
     class Meta:
+        verbose_name = _("alarm")
+        verbose_name_plural = _("alarms")
         constraints = [models.UniqueConstraint(fields=["kind", "reference"], name="alarm_once")]
         indexes = [models.Index("id", name="alarm_to_send", condition=Q(sent_at=None))]
+
+    def __str__(self) -> str:
+        return self.subject
 
 
 class Bill(models.Model):
