@@ -4,6 +4,7 @@ Without this a cut worker's transaction would keep its accounts locked for as lo
 an hour) or, idle, for ever, and the worker would wait as long for an answer.
 """
 
+import socket
 from typing import Any, Final
 
 GONE_SECONDS: Final = 20
@@ -29,10 +30,18 @@ POSTGRES_SERVER: Final = {
 }
 """Asked of the server for our own sessions, so that it need not be configured for us."""
 
+_TCP: Final = {
+    "TCP_KEEPIDLE": PROBE_SECONDS,
+    "TCP_KEEPINTVL": PROBE_SECONDS,
+    "TCP_KEEPCNT": GONE_SECONDS // PROBE_SECONDS,
+    "TCP_USER_TIMEOUT": GONE_SECONDS * 1000,
+}
 REDIS: Final = {
     "socket_connect_timeout": 2,
     "socket_timeout": GONE_SECONDS,
     "socket_keepalive": True,
+    # Linux has them all
+    "socket_keepalive_options": {getattr(socket, name): value for name, value in _TCP.items() if hasattr(socket, name)},
     # kombu asks for messages every second, and drops a connection whose answer is overdue by this
     "health_check_interval": PROBE_SECONDS,
 }

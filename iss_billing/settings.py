@@ -182,7 +182,7 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker comes back by itself, ho
 CELERY_BROKER_TRANSPORT_OPTIONS = links.REDIS | {"visibility_timeout": 6 * 3600, "max_retries": 1}
 CELERY_BEAT_SCHEDULE = {
     "settle": {"task": "settlement.tasks.settle_night", "schedule": crontab(hour="2", minute="0")},
-    "settle what was missed": {"task": "settlement.tasks.settle_missed", "schedule": 30.0, "options": {"expires": 30}},
+    "settle what was missed": {"task": "settlement.tasks.settle_missed", "schedule": 15.0, "options": {"expires": 15}},
     "sweep arrears": {"task": "settlement.tasks.sweep_arrears", "schedule": 300.0},
     "deliver notices": {"task": "accounts.tasks.deliver_notices", "schedule": 60.0},
     "collect usage": {"task": "settlement.tasks.collect_usage", "schedule": 300.0},

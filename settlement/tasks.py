@@ -15,7 +15,7 @@ from settlement.partitions import make_partitions_ahead
 log = logging.getLogger(__name__)
 
 NIGHT_HOUR = 2
-PATIENCE = timedelta(seconds=30)
+PATIENCE = timedelta(seconds=10)
 """A run without progress for so long, of which nobody has a shard in hand, lost its tasks."""
 
 

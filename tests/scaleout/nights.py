@@ -1,0 +1,187 @@
+"""The three nights, run on the base host: one worker host, two, and two of which one loses its link."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from iss_billing.celery import app
+from tests.scaleout import books, servers
+from tests.scaleout.hosts import BASE, HOSTS, ONE, TWO, Host, ip
+from tests.scaleout.processes import beat, log, stop, until, worker, workers
+
+ACCOUNTS = int(os.environ.get("SCALEOUT_ACCOUNTS", "40000"))
+EVENTS_OF_ACCOUNT = 5
+POSTGRES, REDIS = (BASE.address, 5432), (BASE.address, 6379)
+NIGHT_SECONDS = 600
+
+IN_HAND = """
+SELECT pid FROM pg_stat_activity
+WHERE client_addr = %s AND backend_xid IS NOT NULL AND clock_timestamp() - xact_start BETWEEN '0.1 s' AND '0.4 s'
+      AND (SELECT count(*) FROM settlement_settlementshard WHERE done_at IS NOT NULL) >= 2
+"""
+"""A worker's connection early in a shard's transaction, which holds its locks; not in the first shards of all."""
+UNDONE = "SELECT id FROM settlement_settlementshard WHERE done_at IS NULL"
+CONNECT = f"import socket; socket.create_connection({POSTGRES}, 2)"
+
+
+def main() -> None:
+    """Run them; the first thing that does not hold ends it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    try:
+        with servers.running():
+            say(f"building {ACCOUNTS:,} accounts with 3 items each, {ACCOUNTS * EVENTS_OF_ACCOUNT:,} events in the day")
+            servers.build(ACCOUNTS, ACCOUNTS * EVENTS_OF_ACCOUNT)
+            one, alone = _night(ONE)
+            two, both = _night(ONE, TWO)
+            assert alone == both, _difference(alone, both)
+            say(f"two hosts are {two / one:.2f} times as fast as one, on {os.cpu_count()} cores that all hosts share")
+            cut = _cut_night()
+            assert cut == both, _difference(cut, both)
+    except (AssertionError, subprocess.CalledProcessError) as error:
+        for host in HOSTS:
+            say(f"the end of what {host.name} said:\n" + "\n".join(log(host).splitlines()[-30:]))
+        sys.exit(f"make scaleout: {error}")
+    say("all held")
+
+
+# ── nights ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _night(*hosts: Host) -> tuple[float, dict[str, tuple[object, ...]]]:
+    """A night with a worker on each host: account-days a second, and what it left behind."""
+    servers.fresh()
+    with workers(*hosts), servers.connect() as database:
+        begun = _begin()
+        until(lambda: _finished(database), NIGHT_SECONDS, "the night ends")
+        rate = ACCOUNTS / (time.time() - begun)
+        _prove_alone(*hosts)
+        say(f"{' and '.join(host.name for host in hosts)}: {rate:,.0f} account-days/s; {books.totals(database)}")
+        _audit()
+        return rate, books.rows(database)
+
+
+def _cut_night() -> dict[str, tuple[object, ...]]:
+    """A night with two hosts, one of them cut off in the middle of a shard; what it left behind."""
+    servers.fresh()
+    with worker(ONE), worker(TWO) as two, beat(), servers.connect() as database:
+        begun = _begin()
+        pid = until(lambda: _one(database, IN_HAND, ONE.address), 60, "the worker on one has a shard in hand")
+        ONE.link("down")
+        cut = time.time()
+        say(f"one lost its link {cut - begun:.1f} s into the night, in a shard's transaction")
+        _prove_cut()
+        _watch(database, pid, cut)
+        found = books.rows(database)
+        say(f"two finished the night: {books.totals(database)}")
+        _audit()
+
+        ONE.link("up")
+        again = time.time()
+        until(_one_answers, 120, "the worker on one comes back")
+        say(f"one is back at work {time.time() - again:.1f} s after its link")
+        stop(two)
+        servers.world(f"add_events({ACCOUNTS}, {ACCOUNTS}, DAY - timedelta(days=1))")
+        _begin()
+        until(lambda: _finished(database, runs=2), NIGHT_SECONDS, "one settles a night alone")
+        say(f"and has settled late usage alone: {books.totals(database)}")
+        assert _one(database, "SELECT accounts FROM settlement_settlementrun ORDER BY id DESC LIMIT 1") == ACCOUNTS
+        _audit()
+        return found
+
+
+def _watch(database: Any, pid: int, cut: float) -> None:
+    """Say when each side has noticed, and when the shard that was cut off was taken up again, until the run is done."""
+    noticed: dict[str, float] = {}
+    held: set[int] = set()
+    lost: set[int] = set()
+    while len(noticed) < 4:
+        after = time.time() - cut
+        peers, undone, free = ONE.peers(), _all(database, UNDONE), _all(database, f"{UNDONE} FOR UPDATE SKIP LOCKED")
+        if _one(database, "SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid):
+            held = undone - free
+        elif "PostgreSQL dropped the worker" not in noticed:
+            noticed["PostgreSQL dropped the worker"] = after
+            lost = held & free
+            assert lost, f"the shard in hand stayed locked until its worker was given up: {held}, {free}"
+        for what, server in (("the worker dropped PostgreSQL", POSTGRES), ("the worker dropped Redis", REDIS)):
+            if server not in peers:
+                noticed.setdefault(what, after)
+        if _finished(database):
+            noticed.setdefault("the night ended", after)
+        assert after < 180, f"180 s after the cut only: {noticed}"
+        time.sleep(0.1)
+    taken = _one(
+        database,
+        "SELECT extract(epoch FROM max(done_at)) FROM settlement_settlementshard WHERE id = ANY(%s)",
+        list(lost),
+    )
+    noticed["the shard was taken up again"] = float(taken) - cut
+    for what, seconds in sorted(noticed.items(), key=lambda one: one[1]):
+        say(f"  {seconds:5.1f} s after the cut: {what}")
+
+
+# ── proofs ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _prove_alone(*hosts: Host) -> None:
+    """A host reaches PostgreSQL and Redis over its link, and has no other way to anything."""
+    for host in hosts:
+        routes = ip("-n", host.netns, "route", "show", "table", "all", "type", "unicast").splitlines()
+        outward = [route for route in routes if not route.startswith("fe80::") and " dev lo " not in route]
+        assert [route.split()[:3] for route in outward] == [["10.77.0.0/24", "dev", "eth0"]], routes
+        assert host.peers() == {POSTGRES, REDIS}, host.peers()
+        assert host.socket_files() == [], host.socket_files()
+        assert not list((host.folder / "var").glob("*/")), "it started servers of its own"
+    assert BASE.socket_files() == [], BASE.socket_files()
+
+
+def _prove_cut() -> None:
+    """Nothing gets through any more."""
+    tried = subprocess.run(ONE.command(sys.executable, "-c", CONNECT), capture_output=True, check=False)
+    assert tried.returncode, "a connection came about over a link that is down"
+
+
+def _audit() -> None:
+    say("  " + servers.manage("audit_books").strip().splitlines()[-1])
+
+
+def _difference(one: dict[str, tuple[object, ...]], other: dict[str, tuple[object, ...]]) -> str:
+    return f"the nights differ in {', '.join(name for name in one if one[name] != other[name])}: {one}, {other}"
+
+
+# ── asking ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _begin() -> float:
+    begun = time.time()
+    app.send_task("settlement.tasks.settle_night")
+    return begun
+
+
+def _finished(database: Any, runs: int = 1) -> bool:
+    return bool(_one(database, "SELECT count(finished_at) FROM settlement_settlementrun") >= runs)
+
+
+def _one_answers() -> bool:
+    return bool(app.control.ping(destination=[f"worker@{ONE.name}"], timeout=0.5))
+
+
+def _one(database: Any, query: str, *values: object) -> Any:
+    row = database.execute(query, values).fetchone()
+    return row and row[0]
+
+
+def _all(database: Any, query: str) -> set[int]:
+    return {value for (value,) in database.execute(query).fetchall()}
+
+
+def say(text: str) -> None:
+    """A line of the report."""
+    print(f"· {text}", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
