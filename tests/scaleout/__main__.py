@@ -7,10 +7,12 @@ import sys
 
 from tests.scaleout import hosts
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def main() -> int:
     """0 when all held; 1 with the reason in one line."""
-    for name in (signal.SIGTERM, signal.SIGHUP):
+    for name in SIGNALS:
         signal.signal(name, _interrupt)
     hosts.PLACE.parent.mkdir(parents=True, exist_ok=True)
     with hosts.PLACE.with_suffix(".lock").open("ab") as alone:
@@ -30,7 +32,7 @@ def main() -> int:
         except KeyboardInterrupt:
             return _fail("interrupted")
         finally:
-            for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for name in SIGNALS:
                 signal.signal(name, signal.SIG_IGN)
             _clean(nights)
 
