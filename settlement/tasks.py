@@ -15,7 +15,7 @@ from settlement.partitions import make_partitions_ahead
 log = logging.getLogger(__name__)
 
 NIGHT_HOUR = 2
-PATIENCE = timedelta(seconds=10)
+LOST_AFTER = timedelta(seconds=10)
 """A run without progress for so long, of which nobody has a shard in hand, lost its tasks."""
 
 
@@ -31,7 +31,7 @@ def settle_missed() -> None:
     """Hand out again what is left of a run whose workers or broker were lost; begin one if beat was away at 02:00."""
     now = timezone.now()
     yesterday = day_of(now) - timedelta(days=1)
-    for run_id, shard_ids in runs.left_behind(now - PATIENCE, yesterday).items():
+    for run_id, shard_ids in runs.left_behind(now - LOST_AFTER, yesterday).items():
         log.warning("run %s stands still: handing out its %s shards left", run_id, len(shard_ids))
         _send(shard_ids)
         _hand_out(run_id)

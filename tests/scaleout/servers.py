@@ -1,16 +1,19 @@
 """PostgreSQL and Redis on the base host, on TCP only, and the databases of the nights."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 import redis
 
 from iss_billing import embedded, keeper
+from iss_billing.days import SHANGHAI
 from tests.scaleout.hosts import BASE, NETWORK, PASSWORD
 
 NIGHT, BUILT = "iss", "built"
@@ -57,7 +60,8 @@ def build(accounts: int, events: int) -> None:
         admin.execute(f"CREATE DATABASE {BUILT}")
     manage("migrate", "--verbosity", "0", database=BUILT)
     manage("load_catalogue", database=BUILT)
-    world(f"build({accounts}, {events})", database=BUILT)
+    built = f"import django; django.setup(); from tests.bench.world import build; build({accounts}, {events})"
+    _python("-c", built, database=BUILT)
 
 
 def fresh() -> None:
@@ -73,9 +77,26 @@ def manage(*command: str, database: str = NIGHT) -> str:
     return _python("manage.py", *command, database=database)
 
 
-def world(call: str, database: str = NIGHT) -> None:
-    """Call something of the benchmarks' world."""
-    _python("-c", f"import django; django.setup(); from tests.bench.world import *; {call}", database=database)
+def report_late_usage(database: "psycopg.Connection[tuple[Any, ...]]", accounts: int) -> int:
+    """One event of the day before yesterday for each of the first accounts; of how many."""
+    day = datetime.now(SHANGHAI).date() - timedelta(days=2)
+    query = "SELECT id FROM accounts_account ORDER BY id LIMIT %s"
+    events = [
+        {
+            "specversion": "1.0",
+            "type": "iss.usage",
+            "id": f"late {account}",
+            "source": "/late",
+            "subject": str(account),
+            "time": f"{day}T10:00:00+08:00",
+            "data": {"item": "ai.pet", "quantity": 100},
+        }
+        for (account,) in database.execute(query, [accounts]).fetchall()
+    ]
+    file = BASE.folder / "var" / "late.jsonl"
+    file.write_text("\n".join(map(json.dumps, events)))
+    manage("import_usage", str(file))
+    return len(events)
 
 
 def _python(*arguments: str, database: str) -> str:
