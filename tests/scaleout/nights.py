@@ -69,11 +69,14 @@ def _night(*hosts: Host) -> tuple[float, dict[str, tuple[object, ...]]]:
     """A night with a worker on each host: account-days a second, and what it left behind."""
     servers.fresh()
     with workers(*hosts), servers.connect() as database:
+        used = {host: host.cpu_seconds() for host in (BASE, *hosts)}
         begun = _begin()
         until(lambda: _finished(database), NIGHT_SECONDS, "the night ends")
         rate = ACCOUNTS / (time.time() - begun)
+        used = {host: host.cpu_seconds() - before for host, before in used.items()}
         _prove_alone(*hosts)
         say(f"{' and '.join(host.name for host in hosts)}: {rate:,.0f} account-days/s; {books.totals(database)}")
+        say(f"  the servers' share of the CPU was {used[BASE] / sum(used.values()):.0%}")
         _audit()
         return rate, books.rows(database)
 
