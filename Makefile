@@ -2,6 +2,7 @@
 # make test   every test, the browser's too
 # make lint   ruff and mypy
 # make bench  figures beside references into docs/ (SIZE=small: two minutes, printed only)
+# make scaleout   the night on one worker host, on two, and with a cable pulled (root, iproute2)
 # make messages   collect and compile the texts to translate (needs gettext)
 
 SHELL := /bin/sh
@@ -11,7 +12,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run test lint bench messages
+.PHONY: run test lint bench scaleout messages
 
 run: .venv/run .env
 	@$(BIN)/python -m iss_billing.run
@@ -27,6 +28,9 @@ lint: .venv/dev .env
 
 bench: .venv/dev
 	@$(BIN)/python -m tests.bench
+
+scaleout: .venv/dev
+	@$(BIN)/python -m tests.scaleout
 
 messages: .venv/run .env
 	$(BIN)/python manage.py makemessages -l zh_Hans --no-location --no-obsolete -i .venv -i var -i tests

@@ -9,7 +9,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from iss_billing import embedded
+from iss_billing import embedded, links
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = BASE_DIR / "var"
@@ -87,6 +87,7 @@ DATABASES: dict[str, Any] = {
     "default": (embedded.database_settings(VAR) if EMBEDDED_POSTGRES else env.db_url("DATABASE_URL"))
     | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 }
+DATABASES["default"]["OPTIONS"] = links.postgres_options(DATABASES["default"].get("OPTIONS", {}))
 if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL: PostgreSQL only (postgres://user:password@host/name)")
 
@@ -178,10 +179,11 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 6 * 3600, "socket_connect_timeout": 2, "max_retries": 1}
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker comes back by itself, however long its Redis was away
+CELERY_BROKER_TRANSPORT_OPTIONS = links.REDIS | {"visibility_timeout": 6 * 3600, "max_retries": 1}
 CELERY_BEAT_SCHEDULE = {
     "settle": {"task": "settlement.tasks.settle_night", "schedule": crontab(hour="2", minute="0")},
-    "settle what was missed": {"task": "settlement.tasks.settle_missed", "schedule": 300.0},
+    "settle what was missed": {"task": "settlement.tasks.settle_missed", "schedule": 15.0, "options": {"expires": 15}},
     "watch runs": {"task": "settlement.tasks.watch_runs", "schedule": 300.0},
     "tell operators": {"task": "settlement.tasks.tell_operators", "schedule": 60.0},
     "sweep arrears": {"task": "settlement.tasks.sweep_arrears", "schedule": 300.0},

@@ -72,6 +72,7 @@ def settle(*, now: datetime, through: date | None = None, progress: Callable[[St
     while shard_ids := advance(run.pk, _after(now, begun)):
         day_begun, settled_today = time.monotonic(), 0
         for done, shard_id in enumerate(shard_ids, start=1):
+            # its progress moves on, or a worker would take the run for one left behind
             day, settled = settle_shard(shard_id, _after(now, begun))
             if settled.accounts and day not in result.days:
                 result.days.append(day)
@@ -235,10 +236,22 @@ def _finish(run: SettlementRun, clock: datetime) -> None:
         alarms.failures(run, clock)
 
 
-def at_work(through: date, since: datetime) -> bool:
-    """Whether a run through that day or a later one began, or settled a shard, after `since`."""
-    tonight = SettlementRun.objects.filter(through_day__gte=through)
-    return tonight.filter(Q(started_at__gt=since) | Q(shards__done_at__gt=since)).exists()
+def left_behind(since: datetime, through: date) -> dict[int, list[int]]:
+    """The unfinished runs through that day or a later one that stand still since then, and the shards left of each.
+
+    A shard in somebody's hand is locked, and a run with one is at work. The others' tasks may be queued or lost with
+    the worker or the broker that had them: which, nobody can tell, and a task sent twice does no harm.
+    """
+    progress = Q(started_at__gt=since) | Q(shards__done_at__gt=since)
+    tonight = SettlementRun.objects.filter(through_day__gte=through, finished_at=None)
+    found: dict[int, list[int]] = {}
+    for run in tonight.exclude(pk__in=tonight.filter(progress).values("pk")).order_by("pk"):
+        undone = run.shards.filter(done_at=None).order_by("pk")
+        with transaction.atomic():
+            free = list(undone.select_for_update(skip_locked=True).values_list("pk", flat=True))
+            if len(free) == undone.count():
+                found[run.pk] = free
+    return found
 
 
 def sound_standstill(now: datetime) -> None:

@@ -15,6 +15,8 @@ from settlement.partitions import make_partitions_ahead
 log = logging.getLogger(__name__)
 
 NIGHT_HOUR = 2
+LOST_AFTER = timedelta(seconds=10)
+"""A run without progress for so long, of which nobody has a shard in hand, lost its tasks."""
 
 
 @shared_task
@@ -26,15 +28,15 @@ def settle_night() -> None:
 
 @shared_task
 def settle_missed() -> None:
-    """Begin if tonight's run has not: beat was away at 02:00, or the run stands still because its workers died.
-
-    Shards that were done stay done; the new run takes up what is left, at the present clock.
-    """
+    """Hand out again what is left of a run whose workers or broker were lost; begin one if beat was away at 02:00."""
     now = timezone.now()
     yesterday = day_of(now) - timedelta(days=1)
+    for run_id, shard_ids in runs.left_behind(now - LOST_AFTER, yesterday).items():
+        log.warning("run %s stands still: handing out its %s shards left", run_id, len(shard_ids))
+        _send(shard_ids)
+        _hand_out(run_id)
     late = now.astimezone(SHANGHAI).hour >= NIGHT_HOUR
-    done = SettlementRun.objects.filter(through_day__gte=yesterday, finished_at__isnull=False).exists()
-    if late and not done and not runs.at_work(yesterday, now - runs.PATIENCE):
+    if late and not SettlementRun.objects.filter(through_day__gte=yesterday).exists():
         _hand_out(runs.begin(now=now).pk)
 
 
@@ -49,8 +51,7 @@ def settle_shard(shard_id: int) -> None:
 
 def _hand_out(run_id: int) -> None:
     """Make a task of each shard of the run's next day, once the day before is done."""
-    for shard_id in runs.advance(run_id, timezone.now()):
-        settle_shard.delay(shard_id)
+    _send(runs.advance(run_id, timezone.now()))
     run = SettlementRun.objects.get(pk=run_id)
     if run.finished_at:
         for failure in run.failures.all():
@@ -77,6 +78,11 @@ def watch_runs() -> None:
 def tell_operators() -> int:
     """Mail the alarms that are due; how many."""
     return alarms.deliver(timezone.now())
+
+
+def _send(shard_ids: list[int]) -> None:
+    for shard_id in shard_ids:
+        settle_shard.delay(shard_id)
 
 
 @shared_task

@@ -1,13 +1,14 @@
 """The nightly schedule and the outbox, with a real Celery worker where Celery is the point."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
 import time_machine
 from django.core import mail
-from django.db import transaction
+from django.db import connection, transaction
 from redis import Redis
 
 from accounts import notices
@@ -16,7 +17,7 @@ from accounts.models import Kind, Notice
 from iss_billing.celery import app
 from iss_billing.days import SHANGHAI
 from settlement import runs
-from settlement.models import Bill, SettlementRun
+from settlement.models import Bill, SettlementRun, SettlementShard
 from settlement.tasks import settle_missed, settle_night
 from tests.conftest import celery_worker, eventually
 from tests.worlds import assert_books, at, buy, night, opened, top_up, use
@@ -77,20 +78,62 @@ def test_a_missed_night_is_caught_up_once_it_is_past_two(at_once: None) -> None:
 @pytest.mark.django_db
 def test_a_run_that_was_cut_off_is_taken_up_again(at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "SHARD", 2)
-    accounts = [opened(f"account {number}") for number in range(5)]
-    for account in accounts:
+    for number in range(5):
+        account = opened(f"account {number}")
         use(account, "ai.pet", 100, "2026-03-05T10:00")
-    run = runs.begin(now=at("2026-03-06T02:00"))
-    first, _second, _third = runs.advance(run.pk, at("2026-03-06T02:00"))
-    runs.settle_shard(first, at("2026-03-06T02:01"))
+        use(account, "ai.pet", 100, "2026-03-06T10:00")
+    run = runs.begin(now=at("2026-03-07T02:00"))
+    first, _second, _third = runs.advance(run.pk, at("2026-03-07T02:00"))
+    runs.settle_shard(first, at("2026-03-07T02:01"))
     assert Bill.objects.count() == 2
-    with time_machine.travel(at("2026-03-06T02:10"), tick=False):
+    with time_machine.travel(at("2026-03-07T02:01:09"), tick=False):
         settle_missed()
     assert Bill.objects.count() == 2, "it may still be at work"
-    with time_machine.travel(at("2026-03-06T02:12"), tick=False):
+    with time_machine.travel(at("2026-03-07T02:01:11"), tick=False):
         settle_missed()
-    assert Bill.objects.count() == 5
+    assert Bill.objects.count() == 10, "the day after, too"
+    run.refresh_from_db()
+    assert (run.finished_at, run.bills) == (at("2026-03-07T02:01:11"), 10)
+    assert SettlementRun.objects.count() == 1, "it is the same run"
     assert_books()
+
+
+@pytest.mark.django_db
+def test_a_run_whose_next_day_nobody_planned_goes_on(at_once: None) -> None:
+    account = opened()
+    use(account, "ai.pet", 100, "2026-03-05T10:00")
+    use(account, "ai.pet", 100, "2026-03-06T10:00")
+    run = runs.begin(now=at("2026-03-07T02:00"))
+    [shard] = runs.advance(run.pk, at("2026-03-07T02:00"))
+    runs.settle_shard(shard, at("2026-03-07T02:00"))  # and then its worker died
+    with time_machine.travel(at("2026-03-07T02:05"), tick=False):
+        settle_missed()
+    assert Bill.objects.count() == 2
+    run.refresh_from_db()
+    assert run.finished_at
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_is_left_alone_while_somebody_has_a_shard_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SHARD", 1)
+    for number in range(2):
+        use(opened(f"account {number}"), "ai.pet", 100, "2026-03-05T10:00")
+    run = runs.begin(now=at("2026-03-06T02:00"))
+    shards = runs.advance(run.pk, at("2026-03-06T02:00"))
+    asked = at("2026-03-06T02:10"), at("2026-03-05T00:00").date()
+    with transaction.atomic():
+        SettlementShard.objects.select_for_update().get(pk=shards[0])
+        with ThreadPoolExecutor() as elsewhere:
+            assert elsewhere.submit(_left_behind, *asked).result() == {}
+    assert runs.left_behind(*asked) == {run.pk: shards}
+
+
+def _left_behind(since: datetime, through: date) -> dict[int, list[int]]:
+    """Asked in a thread, so on a connection of its own."""
+    try:
+        return runs.left_behind(since, through)
+    finally:
+        connection.close()
 
 
 @pytest.mark.django_db
