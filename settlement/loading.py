@@ -10,8 +10,8 @@ from django.db import connection
 from packs.drawdown import PackState
 from packs.models import Item, PackType
 from packs.tariff import tariff_on
-from settlement.metering import day_quantities
 from settlement.rating import DayRules, ItemRule, Usage
+from settlement.usage import day_quantities
 
 
 def load_rules(day: date) -> DayRules:
