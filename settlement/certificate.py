@@ -54,7 +54,10 @@ WITH {LINES}, tariff AS (
     SELECT account_id FROM settlement_pendingday WHERE day = %(day)s
     UNION SELECT mark.account_id FROM settlement_usagebatch AS batch,
           unnest(batch.account_ids, batch.days) AS mark (account_id, day) WHERE mark.day = %(day)s
-), used AS ({recount("e.day = %(day)s")}
+), used AS (
+    {recount("e.day = %(day)s")}
+    UNION ALL SELECT day, account_id, item_id, region, quantity FROM settlement_dayusage
+    WHERE day = %(day)s AND (SELECT true FROM settlement_expiredday WHERE day = %(day)s)
 ), billed AS (
     SELECT l.account_id, l.item_id, l.region, sum(l.drawdowns) AS drawn, sum(l.charged) AS charged,
            bool_and(l.quantity = l.drawn + l.charged AND l.drawn = l.drawdowns
