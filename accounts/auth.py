@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from django.http import HttpRequest
 from django.utils import timezone
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -33,15 +34,24 @@ class KeyHolder:
         return self.account is None
 
 
+def key_of(request: HttpRequest) -> ApiKey | None:
+    """The valid key that a request sends; looked up once a request."""
+    if not hasattr(request, "api_key"):
+        scheme, _, plain = request.headers.get("Authorization", "").partition(" ")
+        key = find_key(plain.strip(), timezone.now()) if scheme.lower() == "bearer" else None
+        request.api_key = key  # type: ignore[attr-defined]  # kept for whoever asks next
+    found: ApiKey | None = request.api_key  # type: ignore[attr-defined]
+    return found
+
+
 class KeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer KEY`."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         """The key's holder; None where no key is sent. Raises AuthenticationFailed."""
-        scheme, _, plain = get_authorization_header(request).decode("latin-1").partition(" ")
-        if not scheme:
+        if not request.headers.get("Authorization"):
             return None
-        key = find_key(plain.strip(), timezone.now()) if scheme.lower() == "bearer" else None
+        key = key_of(request._request)
         if key is None:
             raise AuthenticationFailed("the key is unknown, revoked or expired")
         return KeyHolder(key), key

@@ -6,6 +6,7 @@ from accounts import api as accounts
 from iss_billing.problems import not_found
 from packs import api as packs
 from settlement import api as settlement
+from settlement import entitlement_api as entitlements
 
 urlpatterns = [
     path("catalogue/", packs.CatalogueView.as_view(), name="api-catalogue"),
@@ -22,5 +23,7 @@ urlpatterns = [
     path("ledger/", accounts.LedgerView.as_view(), name="api-ledger"),
     path("estimate/", settlement.EstimateView.as_view(), name="api-estimate"),
     path("usage/", settlement.UsageView.as_view(), name="api-usage"),
+    path("entitlements/", entitlements.EntitlementsView.as_view(), name="api-entitlements"),
+    path("entitlements/<str:account_id>/", entitlements.EntitlementView.as_view(), name="api-entitlement"),
     re_path("", not_found),
 ]

@@ -115,6 +115,11 @@ def _flat(messages: Any) -> list[Any]:
     return [messages]
 
 
+def problem_response(status: int, code: str, detail: str) -> JsonResponse:
+    """A problem where no view of the API answers."""
+    return JsonResponse(body(status, code, detail), status=status, content_type=MEDIA_TYPE)
+
+
 def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
     """A problem for addresses below the API that do not exist."""
-    return JsonResponse(body(404, "not_found", "there is nothing at this address"), status=404, content_type=MEDIA_TYPE)
+    return problem_response(404, "not_found", "there is nothing at this address")

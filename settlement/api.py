@@ -14,14 +14,16 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.auth import IsCustomer, IsPlatform, account_of
-from accounts.pagination import day_range, find, paged
+from accounts.pagination import day_range, find, paged, paged_by_key
+from iss_billing.days import day_of
 from iss_billing.problems import Problem, invalid
-from packs.models import Pack
+from packs.models import Item, Pack
 from settlement.estimate import estimate
 from settlement.events import Event, Faulty, NotEvents, TooMany, decode_batch, decode_one, judge_all
 from settlement.metering import store
 from settlement.models import Bill, Drawdown
-from settlement.shapes import bill_head, bill_shape, estimate_shape
+from settlement.shapes import bill_head, bill_shape, estimate_shape, usage_shape
+from settlement.used import Place, used
 
 MOST_BYTES = 16 * 1024 * 1024
 STRUCTURED, BATCH, BINARY = "application/cloudevents+json", "application/cloudevents-batch+json", "application/json"
@@ -96,10 +98,31 @@ class AnyBody(BaseParser):
 
 
 class UsageView(APIView):
-    """Usage, as the platform reports it."""
+    """Usage: a customer reads it, the platform reports it."""
 
-    permission_classes = (IsPlatform,)
     parser_classes = (AnyBody,)
+
+    def get_permissions(self) -> list[Any]:
+        """By what is asked for."""
+        return [IsPlatform()] if self.request.method == "POST" else [IsCustomer()]
+
+    def get(self, request: Request) -> Response:
+        """Per day, item and region, newest day first; `?from=&to=&item=` narrow it."""
+        account, today = account_of(request), day_of(timezone.now())
+        first, last = day_range(request)
+        item = None
+        if (code := request.query_params.get("item")) is not None:
+            item = None if "\x00" in code else Item.objects.filter(code=code).first()
+            if item is None:
+                raise invalid({"item": ["there is no such item"]})
+
+        def read(beside: Place | None, backward: bool, number: int) -> list[tuple[Place, dict[str, Any]]]:
+            rows = used(
+                account, today, number=number, first=first, last=last, item=item, beside=beside, backward=backward
+            )
+            return [(row.place, usage_shape(row)) for row in rows]
+
+        return paged_by_key(request, read, Place.parse, str)
 
     def post(self, request: Request) -> Response:
         """Store CloudEvents (structured, batch or binary); what is called accepted is durable."""

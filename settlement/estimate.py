@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
 
 
 @contextmanager
-def _one_snapshot() -> Iterator[None]:
+def one_snapshot() -> Iterator[None]:
     """Reads that belong together, beside runs that go on writing."""
     if connection.in_atomic_block:
         yield  # the caller's transaction says what is seen
@@ -51,7 +51,7 @@ def estimate(account_id: int, now: datetime, *, without_pack: int | None = None)
     """
     today = day_of(now)
     bills: list[EstimatedBill] = []
-    with _one_snapshot():
+    with one_snapshot():
         account = Account.objects.get(pk=account_id)
         packs = [pack for pack in load_packs([account_id])[account_id] if pack.pack_id != without_pack]
         balance, carry = account.balance, account.carry

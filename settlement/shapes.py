@@ -1,12 +1,15 @@
-"""What the API shows of bills and estimates."""
+"""What the API shows of bills, estimates, usage and entitlements."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from accounts.shapes import fen, micro, moment
+from accounts.standing import suspends_at
 from packs.models import Item
+from settlement.entitlements import Entitlement
 from settlement.estimate import Estimate, EstimatedBill
 from settlement.models import Bill, BillLine
+from settlement.used import Used
 
 
 def bill_head(bill: Bill) -> dict[str, Any]:
@@ -74,4 +77,35 @@ def _estimated(bill: EstimatedBill, codes: Mapping[int, str]) -> dict[str, Any]:
             line_shape(codes[line.item_id], line, [(drawn.pack_id, drawn.quantity) for drawn in line.draws])
             for line in statement.lines
         ],
+    }
+
+
+def usage_shape(row: Used) -> dict[str, Any]:
+    """A row of `GET usage/`."""
+    return {
+        "day": row.day.isoformat(),
+        "item": row.item.code,
+        "region": row.region,
+        "quantity": row.quantity,
+        "unit": row.item.unit,
+        "state": row.state,
+    }
+
+
+def entitlement_shape(entitlement: Entitlement) -> dict[str, Any]:
+    """`GET entitlements/ACCOUNT_ID/`."""
+    return {
+        "account_id": str(entitlement.account_id),
+        "allowed": entitlement.allowed,
+        "reason": None if entitlement.allowed else entitlement.standing,
+        "status": entitlement.standing,
+        "suspends_at": moment(suspends_at(entitlement.arrears_since)),
+        "amount_to_clear": fen(max(-entitlement.balance, 0)),
+        "balance": fen(entitlement.balance),
+        "billing_mode": entitlement.mode,
+        "items": [
+            {"item": held.item, "pack_remaining": held.remaining, "pack_frozen": held.frozen}
+            for held in entitlement.items
+        ],
+        "as_of_day": entitlement.as_of_day.isoformat(),
     }
