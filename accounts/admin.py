@@ -14,8 +14,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts import key_admin as key_admin  # registers its pages
 from accounts.ledger import ReferenceReused, record_adjustment, record_top_up
-from accounts.models import Account, ApiKey, Notice, Transfer, User
+from accounts.models import Account, Notice, Transfer, User
 from iss_billing import formats
 from iss_billing.staff import LookOnly, LookOnlyInline, integer_of, money_field
 
@@ -208,15 +209,6 @@ class NoticeAdmin(LookOnly):
     search_fields = ("account__name", "=account__id")
     list_select_related = ("account",)
     ordering = ("-id",)
-
-
-@admin.register(ApiKey)
-class ApiKeyAdmin(LookOnly):
-    """Keys, without their secret."""
-
-    list_display = ("prefix", "account", "name", "created_at", "last_used_at", "revoked_at")
-    exclude = ("digest",)
-    list_select_related = ("account",)
 
 
 @admin.register(User)

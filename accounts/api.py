@@ -5,6 +5,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts import api_schema
 from accounts.auth import IsCustomer, account_of
 from accounts.models import MODES, Account, Transfer
 from accounts.modes import InArrears, switch_mode
@@ -18,6 +19,7 @@ class AccountView(APIView):
 
     permission_classes = (IsCustomer,)
 
+    @api_schema.GET_ACCOUNT
     def get(self, request: Request) -> Response:
         """Balance, standing and billing mode."""
         return Response(account_shape(account_of(request), timezone.now()))
@@ -28,6 +30,7 @@ class BillingModeView(APIView):
 
     permission_classes = (IsCustomer,)
 
+    @api_schema.PUT_MODE
     def put(self, request: Request) -> Response:
         """Switch, or take a pending switch back by asking for today's mode."""
         mode = request.data.get("mode") if isinstance(request.data, dict) else None
@@ -46,6 +49,7 @@ class LedgerView(APIView):
 
     permission_classes = (IsCustomer,)
 
+    @api_schema.GET_LEDGER
     def get(self, request: Request) -> Response:
         """Newest posting first."""
         rows = Transfer.objects.filter(account=account_of(request), balance_after__isnull=False)

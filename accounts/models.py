@@ -136,6 +136,10 @@ class ApiKey(models.Model):
     def __str__(self) -> str:
         return f"{self.prefix}… {self.name}"
 
+    def in_force_at(self, now: datetime) -> bool:
+        """Neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
 
 class Kind(models.TextChoices):
     """What a transfer is for."""

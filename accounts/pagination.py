@@ -79,7 +79,7 @@ def paged_by_key(
     """
     size = _page_size(request)
     key, backward = None, False
-    if (cursor := request.query_params.get("cursor")) is not None:
+    if cursor := request.query_params.get("cursor"):
         try:
             way, _, text = urlsafe_b64decode(cursor.encode()).decode().partition(" ")
             key, backward = parse(text), {"after": False, "before": True}[way]

@@ -21,7 +21,7 @@ from iss_billing.problems import problem_response
 
 log = logging.getLogger(__name__)
 
-PREFIX = "/api/"
+PREFIX = "/api/v1/"
 PATIENCE_SECONDS = 0.2
 """How long Redis may take to answer."""
 REST_SECONDS = 5

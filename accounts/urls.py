@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from accounts import views
+from accounts import key_pages, views
 
 urlpatterns = [
     path("sign-up/", views.sign_up, name="sign-up"),
@@ -14,6 +14,8 @@ urlpatterns = [
     path("password-reset/<uidb64>/<token>/", views.PasswordResetConfirm.as_view(), name="password-reset-confirm"),
     path("preferences/", views.preferences, name="preferences"),
     path("account/", views.account_page, name="account"),
+    path("account/keys/", key_pages.keys, name="keys"),
+    path("account/keys/<int:pk>/revoke/", key_pages.revoke, name="revoke-key"),
     path("top-up/", views.top_up, name="top-up"),
     path("ledger/", views.ledger, name="ledger"),
     path("inbox/", views.inbox, name="inbox"),

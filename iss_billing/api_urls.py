@@ -3,12 +3,14 @@
 from django.urls import path, re_path
 
 from accounts import api as accounts
+from iss_billing import reference
 from iss_billing.problems import not_found
 from packs import api as packs
 from settlement import api as settlement
 from settlement import entitlement_api as entitlements
 
 urlpatterns = [
+    path("schema/", reference.schema, name="api-schema"),
     path("catalogue/", packs.CatalogueView.as_view(), name="api-catalogue"),
     path("account/", accounts.AccountView.as_view(), name="api-account"),
     path("account/billing-mode/", accounts.BillingModeView.as_view(), name="api-billing-mode"),

@@ -32,6 +32,29 @@ TITLES = {
     "refund_window_over": "The time to refund is over",
 }
 
+STATUSES = {
+    "invalid": 400,
+    "not_authenticated": 401,
+    "wrong_role": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "not_acceptable": 406,
+    "unsupported_media_type": 415,
+    "too_large": 413,
+    "too_many_requests": 429,
+    "csrf_failed": 403,
+    "idempotency_key_required": 400,
+    "idempotency_key_reused": 422,
+    "unknown_sku": 400,
+    "account_in_arrears": 403,
+    "price_changed": 409,
+    "insufficient_balance": 402,
+    "already_refunded": 409,
+    "pack_used": 409,
+    "refund_window_over": 409,
+}
+"""The one HTTP status of every code."""
+
 
 class Problem(exceptions.APIException):
     """Raise to answer with a problem; `extra` members go beside the standard ones."""

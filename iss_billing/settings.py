@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "csp",
     "djmoney",
     "rest_framework",
+    "drf_spectacular",
     "accounts",
     "packs",
     "settlement",
@@ -169,6 +170,15 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "iss_billing.problems.handler",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "ISS Billing API",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+    "POSTPROCESSING_HOOKS": ["iss_billing.openapi.complete"],
 }
 
 # ── Celery ───────────────────────────────────────────────────────────────────────────────────────────

@@ -6,8 +6,11 @@ from django.urls import include, path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
+from iss_billing import reference
+
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/reference/", reference.page, name="api-reference"),
     path("api/v1/", include("iss_billing.api_urls")),
     path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("console/icon.svg"))),
     path("", include("accounts.urls")),

@@ -15,20 +15,12 @@ from accounts.pagination import find, paged
 from accounts.shapes import fen
 from iss_billing.days import day_of
 from iss_billing.money import parse_decimal
-from iss_billing.problems import Problem, invalid
+from iss_billing.problems import STATUSES, Problem, invalid
+from packs import api_schema
 from packs.models import Order, Pack, PackStatus, PackType
 from packs.orders import MOST_LINES, MOST_PER_LINE, LineRequest, OrderRefused, place_order
 from packs.refunds import PackUnknown, RefundRefused, refund_pack
 from packs.shapes import catalogue_shape, order_shapes, pack_shapes
-
-REFUSAL_STATUS = {
-    "idempotency_key_reused": 422,
-    "unknown_sku": 400,
-    "account_in_arrears": 403,
-    "price_changed": 409,
-    "insufficient_balance": 402,
-}
-
 
 class CatalogueView(APIView):
     """What is sold and what it costs otherwise; for anyone."""
@@ -36,6 +28,7 @@ class CatalogueView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
+    @api_schema.GET_CATALOGUE
     def get(self, request: Request) -> Response:
         """Packs and tariff in force now; names by Accept-Language."""
         return Response(catalogue_shape(timezone.now()))
@@ -46,12 +39,14 @@ class OrdersView(APIView):
 
     permission_classes = (IsCustomer,)
 
+    @api_schema.GET_ORDERS
     def get(self, request: Request) -> Response:
         """Newest first."""
         account, now = account_of(request), timezone.now()
         rows = Order.objects.filter(account=account).prefetch_related("lines__sku")
         return paged(request, rows, ("-id",), lambda page: order_shapes(page, account.pk, now))
 
+    @api_schema.POST_ORDER
     def post(self, request: Request) -> Response:
         """Buy packs; the same Idempotency-Key and body again answers with the same order."""
         account, now = account_of(request), timezone.now()
@@ -108,7 +103,7 @@ def _problem(refusal: OrderRefused) -> Problem:
         extra["prices"] = [{"sku": sku, "price": fen(price)} for sku, price in sorted(extra["prices"].items())]
     if "missing" in extra:
         extra["missing"] = fen(extra["missing"])
-    return Problem(REFUSAL_STATUS[refusal.code], refusal.code, str(refusal), **extra)
+    return Problem(STATUSES[refusal.code], refusal.code, str(refusal), **extra)
 
 
 class OrderView(APIView):
@@ -116,6 +111,7 @@ class OrderView(APIView):
 
     permission_classes = (IsCustomer,)
 
+    @api_schema.GET_ORDER
     def get(self, request: Request, pk: str) -> Response:
         """The order with its lines and packs."""
         account = account_of(request)
@@ -132,6 +128,7 @@ class PacksView(APIView):
 
     permission_classes = (IsCustomer,)
 
+    @api_schema.GET_PACKS
     def get(self, request: Request) -> Response:
         """All statuses, in drawing order; `?status=` and `?pack_type=` narrow it."""
         account, now = account_of(request), timezone.now()
@@ -152,6 +149,7 @@ class PackView(APIView):
 
     permission_classes = (IsCustomer,)
 
+    @api_schema.GET_PACK
     def get(self, request: Request, pk: str) -> Response:
         """The pack."""
         account = account_of(request)
@@ -163,6 +161,7 @@ class PackRefundView(APIView):
 
     permission_classes = (IsCustomer,)
 
+    @api_schema.POST_REFUND
     def post(self, request: Request, pk: str) -> Response:
         """Refund the full price to the balance; the repeat says `already_refunded` and carries the pack."""
         account, now = account_of(request), timezone.now()

@@ -18,6 +18,7 @@ from accounts.pagination import day_range, find, paged, paged_by_key
 from iss_billing.days import day_of
 from iss_billing.problems import Problem, invalid
 from packs.models import Item, Pack
+from settlement import api_schema
 from settlement.estimate import estimate
 from settlement.events import Event, Faulty, NotEvents, TooMany, decode_batch, decode_one, judge_all
 from settlement.metering import store
@@ -34,6 +35,7 @@ class BillsView(APIView):
 
     permission_classes = (IsCustomer,)
 
+    @api_schema.GET_BILLS
     def get(self, request: Request) -> Response:
         """Newest day first; `?from=&to=` narrow it."""
         since, until = day_range(request)
@@ -48,6 +50,7 @@ class BillView(APIView):
 
     permission_classes = (IsCustomer,)
 
+    @api_schema.GET_BILL
     def get(self, request: Request, pk: str) -> Response:
         """The bill with its lines and drawdowns."""
         return Response(bill_shape(find(Bill.objects.filter(account=account_of(request)), pk)))
@@ -58,6 +61,7 @@ class EstimateView(APIView):
 
     permission_classes = (IsCustomer,)
 
+    @api_schema.GET_ESTIMATE
     def get(self, request: Request) -> Response:
         """Pending earlier days, then today; nothing is changed."""
         return Response(estimate_shape(estimate(account_of(request).pk, timezone.now())))
@@ -68,6 +72,7 @@ class PackDrawdownsView(APIView):
 
     permission_classes = (IsCustomer,)
 
+    @api_schema.GET_DRAWDOWNS
     def get(self, request: Request, pk: str) -> Response:
         """Oldest first."""
         pack = find(Pack.objects.filter(account=account_of(request)), pk)
@@ -106,6 +111,7 @@ class UsageView(APIView):
         """By what is asked for."""
         return [IsPlatform()] if self.request.method == "POST" else [IsCustomer()]
 
+    @api_schema.GET_USAGE
     def get(self, request: Request) -> Response:
         """Per day, item and region, newest day first; `?from=&to=&item=` narrow it."""
         account, today = account_of(request), day_of(timezone.now())
@@ -124,6 +130,7 @@ class UsageView(APIView):
 
         return paged_by_key(request, read, Place.parse, str)
 
+    @api_schema.POST_USAGE
     def post(self, request: Request) -> Response:
         """Store CloudEvents (structured, batch or binary); what is called accepted is durable."""
         now = timezone.now()

@@ -16,6 +16,7 @@ from accounts.standing import Standing
 from iss_billing.days import parse_moment
 from iss_billing.problems import invalid
 from packs.models import HOME_REGION
+from settlement import api_schema
 from settlement.entitlements import changed_since, entitlements, unknown, with_standing
 from settlement.shapes import entitlement_shape
 
@@ -25,6 +26,7 @@ class EntitlementView(APIView):
 
     permission_classes = (IsPlatform,)
 
+    @api_schema.GET_ENTITLEMENT
     def get(self, request: Request, account_id: str) -> Response:
         """Now, by standing; with what its packs have left for `?item=` in `?region=`."""
         now = timezone.now()
@@ -43,6 +45,7 @@ class EntitlementsView(APIView):
 
     permission_classes = (IsPlatform,)
 
+    @api_schema.GET_ENTITLEMENTS
     def get(self, request: Request) -> Response:
         """Every account, or those of a standing, or those that changed since a moment."""
         now = timezone.now()
