@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 from django.core.exceptions import ValidationError
 from django.db.models import Field, Model, QuerySet
 from django.http import Http404
+from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -32,7 +33,10 @@ class Pages(CursorPagination):
 
     def decode_cursor(self, request: Request) -> Any:
         """The cursor of the request, if any; 400 for one that is none of ours."""
-        cursor = super().decode_cursor(request)
+        try:
+            cursor = super().decode_cursor(request)
+        except (NotFound, ValueError) as error:
+            raise invalid({"cursor": ["not a cursor of this list"]}) from error
         if cursor is not None and cursor.position is not None:
             try:
                 self.field.to_python(cursor.position)

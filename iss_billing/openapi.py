@@ -205,6 +205,8 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     result["components"]["headers"] = HEADERS | {"Retry-After": RETRY_AFTER}
     for methods in result["paths"].values():
         for described in methods.values():
+            if "requestBody" in described:
+                described["requestBody"]["required"] = True
             for status, response in described["responses"].items():
                 names = [*HEADERS, "Retry-After"] if status == "429" else [*HEADERS]
                 response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}

@@ -190,7 +190,7 @@ GET_CATALOGUE = operation(
         parameter(
             "Accept-Language",
             "The language of names: `zh-hans` (default) or `en`.",
-            {"type": "string", "enum": ["zh-hans", "en"]},
+            {"type": "string"},
             location=OpenApiParameter.HEADER,
         )
     ],

@@ -297,7 +297,7 @@ POST_USAGE = operation(
     "report_usage",
     platform=True,
     tag="Usage",
-    summary="Report usage as CloudEvents",
+    summary="Report usage as CloudEvents, up to 10,000 in a batch",
     parameters=[
         parameter(
             f"ce-{name}",
@@ -308,7 +308,7 @@ POST_USAGE = operation(
         for name in ("specversion", "type", "id", "source", "subject", "time")
     ],
     request={
-        BATCH_TYPE: ({"type": "array", "items": ref(UsageEventShape), "minItems": 1, "maxItems": 10_000}, [EVENT]),
+        BATCH_TYPE: ({"type": "array", "items": ref(UsageEventShape), "minItems": 1}, [EVENT]),
         "application/cloudevents+json": (ref(UsageEventShape), EVENT),
         "application/json": (ref(UsageData), EVENT["data"]),
     },

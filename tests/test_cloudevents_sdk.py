@@ -1,0 +1,62 @@
+"""Usage sent by the official CloudEvents SDK, as a platform's own program would: structured and binary, one and many."""
+
+import json
+import urllib.request
+from datetime import datetime
+from typing import Any
+
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_structured_event
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+from django.utils import timezone
+from pytest_django.live_server_helper import LiveServer
+
+from accounts.models import Account
+from settlement.models import UsageEvent
+from tests.api_client import Api
+from tests.worlds import opened
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def usage(account: Account, id: str, time: datetime, **data: Any) -> CloudEvent:
+    """An event as the SDK makes it."""
+    attributes = {"type": "iss.usage", "source": "/edge/广州", "id": id, "subject": str(account.pk), "time": time}
+    return CloudEvent(attributes, {"item": "ai.pet", "quantity": 12} | data)
+
+
+def send(server: LiveServer, key: str, message: HTTPMessage) -> Any:
+    headers = message.headers | {"Authorization": f"Bearer {key}"}
+    request = urllib.request.Request(f"{server.url}/api/v1/usage/", message.body, headers, method="POST")
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)
+
+
+def batch(*events: CloudEvent) -> HTTPMessage:
+    """A batch: the SDK writes the events, the JSON batch format is an array of them."""
+    body = b"[" + b",".join(bytes(written(event)) for event in events) + b"]"
+    return HTTPMessage({"content-type": "application/cloudevents-batch+json"}, body)
+
+
+def written(event: CloudEvent) -> bytes:
+    text = JSONFormat().write(event)
+    return text if isinstance(text, bytes) else text.encode()
+
+
+def test_the_sdk_is_understood_in_every_mode(live_server: LiveServer) -> None:
+    now = timezone.now()
+    alice, key = opened(on=str(timezone.localdate(now))), Api(None).key
+    one = usage(alice, "a", now, resource="摄像头-7")
+    assert send(live_server, key, to_structured_event(one)) == {"accepted": 1, "duplicates": 0, "rejected": []}
+    assert send(live_server, key, to_binary_event(one)) == {"accepted": 0, "duplicates": 1, "rejected": []}
+    assert send(live_server, key, to_binary_event(usage(alice, "b %1", now)))["accepted"] == 1
+    answer = send(live_server, key, batch(one, usage(alice, "c", now), usage(alice, "d", now, item="ai.cat")))
+    assert (answer["accepted"], answer["duplicates"]) == (1, 1)
+    assert [(row["index"], row["id"], row["code"]) for row in answer["rejected"]] == [(2, "d", "unknown_item")]
+    rows = UsageEvent.objects.order_by("event_id").values_list("event_id", "source", "resource", "occurred_at")
+    assert list(rows) == [
+        ("a", "/edge/广州", "摄像头-7", now),
+        ("b %1", "/edge/广州", "", now),
+        ("c", "/edge/广州", "", now),
+    ]
