@@ -80,7 +80,9 @@ class ApiKeyAdmin(LookOnly):
         if request.method == "POST" and form.is_valid():
             account: Account | None = form.cleaned_data.pop("account")
             try:
-                key, plain = make_key(account_id=account and account.pk, now=timezone.now(), **form.cleaned_data)
+                key, plain = make_key(
+                    account_id=account.pk if account else None, now=timezone.now(), **form.cleaned_data
+                )
             except TooManyKeys as error:
                 form.add_error("account", str(error))
             else:

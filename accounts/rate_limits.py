@@ -74,7 +74,8 @@ class RateLimits:
         if window is None:
             return self.get_response(request)
         response = self.get_response(request) if window.left >= 0 else _refusal(window)
-        response.headers.update(window.headers)
+        for name, value in window.headers.items():
+            response[name] = value
         return response
 
     def _count(self, policy: Policy, caller: str) -> Window | None:

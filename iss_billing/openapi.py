@@ -4,8 +4,8 @@ Each app's `api_schema.py` declares its shapes and operations; drf-spectacular p
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -47,6 +47,8 @@ class Problem(Struct):
     errors: dict[str, list[str]] | msgspec.UnsetType = msgspec.UNSET
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+KEY_ONLY: Any = [{"key": []}]
 ALWAYS = ("not_acceptable", "too_many_requests")
 WITH_KEY = ("not_authenticated", "wrong_role", *ALWAYS)
 LIST = ("invalid",)
@@ -96,7 +98,9 @@ def path_id(name: str = "id") -> OpenApiParameter:
 ID_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,18}$"}
 DAY_SCHEMA = {"type": "string", "format": "date"}
 PAGES = [
-    parameter("cursor", "Where the page begins: take it from `next` and `previous`.", {"type": "string", "format": "cursor"}),
+    parameter(
+        "cursor", "Where the page begins: take it from `next` and `previous`.", {"type": "string", "format": "cursor"}
+    ),
     parameter("page_size", "Rows on a page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
 ]
 DAYS = [
@@ -116,7 +120,7 @@ def operation(
     request: Mapping[str, tuple[dict[str, Any], Any]] | None = None,
     public: bool = False,
     platform: bool = False,
-) -> Any:
+) -> Callable[[F], F]:
     """A decorator that describes a method of a view.
 
     `answers` and `request` give a schema and an example, by status and by media type; `problems` the codes beside
@@ -129,7 +133,7 @@ def operation(
     for status, codes in _by_status([*(ALWAYS if public else WITH_KEY), *problems]).items():
         responses[status, MEDIA_TYPE] = _problems(status, codes)
     examples = [_example("Request", example, None, kind) for kind, (_, example) in (request or {}).items()]
-    return extend_schema(
+    described: Callable[[F], F] = extend_schema(
         operation_id=name,
         tags=[tag],
         summary=summary,
@@ -137,8 +141,9 @@ def operation(
         request={kind: schema for kind, (schema, _) in request.items()} if request else None,
         responses=responses,
         examples=examples,
-        auth=[] if public else [{"key": []}] if platform else None,
+        auth=[] if public else KEY_ONLY if platform else None,
     )
+    return described
 
 
 def _by_status(codes: Iterable[str]) -> dict[int, list[str]]:
@@ -200,7 +205,7 @@ RETRY_AFTER = {"description": "Seconds to wait.", "schema": {"type": "string"}, 
 
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """drf-spectacular's last hook: the shapes themselves, and the headers that every answer has."""
-    _, shapes = msgspec.json.schema_components(_shapes, ref_template="#/components/schemas/{name}")
+    _refs, shapes = msgspec.json.schema_components(_shapes, ref_template="#/components/schemas/{name}")
     result["components"]["schemas"] = dict(sorted(shapes.items()))
     result["components"]["headers"] = HEADERS | {"Retry-After": RETRY_AFTER}
     for methods in result["paths"].values():

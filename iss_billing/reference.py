@@ -69,7 +69,7 @@ def _operation(path: str, method: str, described: dict[str, Any]) -> dict[str, A
         "method": method.upper(),
         "path": path.removeprefix("/api/v1/"),
         "summary": described["summary"],
-        "description": described.get("description", ""),
+        "description": _more(described),
         "who": "customer" if "cookieAuth" in security else "platform" if security else "anyone",
         "parameters": [_parameter(one) for one in described.get("parameters", [])],
         "requests": [_content(kind, one) for kind, one in described.get("requestBody", {}).get("content", {}).items()],
@@ -83,8 +83,14 @@ def _operation(path: str, method: str, described: dict[str, Any]) -> dict[str, A
     }
 
 
+def _more(described: dict[str, Any]) -> str:
+    """What the description says beyond the summary."""
+    text = str(described.get("description", ""))
+    return "" if text.rstrip(".").lower() in described["summary"].lower() else text
+
+
 def _codes(content: dict[str, Any]) -> list[str]:
-    return list(content.get("examples", {}))
+    return [example["value"]["code"] for example in content.get("examples", {}).values()]
 
 
 def _parameter(described: dict[str, Any]) -> dict[str, Any]:

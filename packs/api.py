@@ -22,6 +22,7 @@ from packs.orders import MOST_LINES, MOST_PER_LINE, LineRequest, OrderRefused, p
 from packs.refunds import PackUnknown, RefundRefused, refund_pack
 from packs.shapes import catalogue_shape, order_shapes, pack_shapes
 
+
 class CatalogueView(APIView):
     """What is sold and what it costs otherwise; for anyone."""
 

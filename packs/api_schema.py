@@ -212,7 +212,7 @@ POST_ORDER = operation(
     parameters=[
         parameter(
             "Idempotency-Key",
-            "Your name for this order, kept for ever: sent again with the same body it is answered with the same order.",
+            "Your name for this order: sent again with the same body, it is answered with the same order.",
             {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
             location=OpenApiParameter.HEADER,
             required=True,

@@ -152,7 +152,8 @@ class UsageView(APIView):
 
 def _events(request: HttpRequest) -> list[Event | Faulty]:
     """The events of a request, by its media type. Raises NotEvents, TooMany, and the problems 413 and 415."""
-    media_type = (request.content_type or "").lower()
+    # the SDK sends binary mode without a media type where the event names none: JSON is what the data then is
+    media_type = (request.content_type or ("ce-specversion" in request.headers and BINARY) or "").lower()
     if media_type not in (STRUCTURED, BATCH, BINARY):
         raise Problem(415, "unsupported_media_type", f"send {STRUCTURED}, {BATCH}, or {BINARY} with ce- headers")
     body = _body(request)

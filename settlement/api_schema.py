@@ -322,7 +322,9 @@ GET_ENTITLEMENT = operation(
     summary="Whether one account may be served",
     parameters=[
         path_id("account_id"),
-        parameter("item", "What its packs have left for this item; all that packs cover without it.", {"type": "string"}),
+        parameter(
+            "item", "What its packs have left for this item; all that packs cover without it.", {"type": "string"}
+        ),
         parameter("region", "Where the item is used; `cn-mainland` without it.", {"type": "string"}),
     ],
     answers={200: (ref(EntitlementShape), ENTITLEMENT)},

@@ -141,7 +141,7 @@ def _some_days(
     ask = {"account": account, "items": list(items), "first": first, "last": last}
     direction = "ASC" if backward else "DESC"
     found = [day for (day,) in _ask(DAYS.format(direction=direction), ask | {"number": number + 1})]
-    billed = {(day, what, where): int(sum) for day, what, where, sum in _ask(BILLED, ask | {"days": found})}
+    billed = {(day, what, where): int(total) for day, what, where, total in _ask(BILLED, ask | {"days": found})}
     days = _enough(found, billed, number)
     billed = {key: quantity for key, quantity in billed.items() if key[0] in days}
     modes = dict(_ask(MODES, ask | {"days": days}))

@@ -277,7 +277,8 @@ def test_records_are_looked_at_and_never_added_changed_or_deleted_by_hand(
     before = everything()
     form = Fields(desk.get(url_of(row)).content.decode()).found
     values = {field.name: "7" for field in model._meta.fields}
-    for url in (reverse(f"{name}_add"), url_of(row, "delete")):
+    # a key is made, but never by writing its row
+    for url in (url_of(row, "delete"), *([] if model is ApiKey else [reverse(f"{name}_add")])):
         assert desk.get(url).status_code == 403
         assert desk.post(url, form | values | {"post": "yes"}).status_code == 403
     if model in (Sku, Item):  # whose one edit is a new price

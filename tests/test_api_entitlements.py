@@ -71,12 +71,20 @@ def test_only_the_item_asked_for_and_only_where_packs_count(platform: Api) -> No
     path = f"entitlements/{alice.pk}/"
 
     def left(**query: str) -> list[Any]:
-        return [(row["item"], row["pack_remaining"], row["pack_frozen"]) for row in platform.get(path, **query)["items"]]
+        return [
+            (row["item"], row["pack_remaining"], row["pack_frozen"]) for row in platform.get(path, **query)["items"]
+        ]
 
     assert left(item="ai.kitchen.hat") == [("ai.kitchen.hat", 100_000, 0)]
     assert left(item="ai.pet", region="cn-mainland") == [("ai.pet", 0, 0)]
     assert left(item="bandwidth.down") == [("bandwidth.down", 0, 0)]
-    for query in ({"item": "ai.cat"}, {"region": "moon"}, {"item": "ai.pet", "region": "moon"}, {"item": ""}, {"item": "\x00"}):
+    for query in (
+        {"item": "ai.cat"},
+        {"region": "moon"},
+        {"item": "ai.pet", "region": "moon"},
+        {"item": ""},
+        {"item": "\x00"},
+    ):
         answer = problem(platform.client.get(BASE + path, query))
         assert (answer["status"], answer["code"]) == (400, "invalid")
         assert set(answer["errors"]) <= set(query)

@@ -3,7 +3,6 @@
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,12 +27,11 @@ def limits(settings: LazySettings, redis: Redis) -> None:
 
 
 @pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of ten requests."""
     for name in ("CUSTOMER", "PLATFORM", "ADDRESS"):
         policy: Policy = getattr(rate_limits, name)
         monkeypatch.setattr(rate_limits, name, policy._replace(requests=10))
-    yield
 
 
 def left(response: Any) -> int:
@@ -41,6 +39,10 @@ def left(response: Any) -> int:
     assert found, response["RateLimit"]
     assert 1 <= int(found[2]) <= 60
     return int(found[1])
+
+
+def keys(redis: Redis) -> list[str]:
+    return [bytes(key).decode() for key in redis.keys("rate:*")]  # type: ignore[arg-type]  # bytes, as we ask
 
 
 def test_the_limits_are_at_least_what_the_contract_says() -> None:
@@ -52,7 +54,9 @@ def test_the_limits_are_at_least_what_the_contract_says() -> None:
 def test_every_answer_says_what_is_left() -> None:
     alice = opened()
     customer, platform, bad = Api(alice), Api(None), Api(alice, key="nonsense")
-    for number, path in enumerate(("account/", "bills/", "bills/7/", "nothing/", "entitlements/", "ledger/?page_size=0")):
+    for number, path in enumerate(
+        ("account/", "bills/", "bills/7/", "nothing/", "entitlements/", "ledger/?page_size=0")
+    ):
         response = customer.call("GET", path)
         assert left(response) == CUSTOMER.requests - number - 1, path
         assert response["RateLimit-Policy"] == '"customer";q=1200;w=60'
@@ -106,7 +110,9 @@ def test_the_count_is_exact_when_requests_race(live_server: LiveServer, monkeypa
 
     def ask() -> None:
         for _ in range(10):
-            request = urllib.request.Request(f"{live_server.url}/api/v1/ledger/", headers={"Authorization": f"Bearer {key}"})
+            request = urllib.request.Request(
+                f"{live_server.url}/api/v1/ledger/", headers={"Authorization": f"Bearer {key}"}
+            )
             try:
                 with urllib.request.urlopen(request) as response:
                     statuses[response.status] += 1
@@ -143,7 +149,10 @@ def test_a_trusted_proxy_names_the_client(settings: LazySettings, redis: Redis) 
     Client().get(BASE + "catalogue/", headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.7"})
     settings.TRUSTED_PROXIES = ["127.0.0.1"]
     Client().get(BASE + "catalogue/", headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.7"})
-    assert sorted(key.decode() for key in redis.keys("rate:*")) == ["rate:address:127.0.0.1", "rate:address:203.0.113.7"]
+    assert sorted(keys(redis)) == [
+        "rate:address:127.0.0.1",
+        "rate:address:203.0.113.7",
+    ]
 
 
 def test_a_browser_session_is_counted_by_its_login(redis: Redis) -> None:
@@ -156,4 +165,4 @@ def test_a_browser_session_is_counted_by_its_login(redis: Redis) -> None:
     client = Client()
     client.force_login(account.user)
     assert client.get(BASE + "account/")["RateLimit-Policy"].startswith('"customer"')
-    assert [key.decode() for key in redis.keys("rate:*")] == [f"rate:customer:login-{account.user.pk}"]
+    assert keys(redis) == [f"rate:customer:login-{account.user.pk}"]

@@ -1,7 +1,7 @@
 """No call's queries grow with the rows that it answers with: the same number for 1 row and for 50."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 import time_machine
@@ -15,7 +15,7 @@ from tests.api_client import Api
 from tests.worlds import at, buy, event, night, opened, send, top_up, use
 
 pytestmark = pytest.mark.django_db
-FIRST = at("2026-03-01T00:00")
+FIRST = date(2026, 3, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +40,8 @@ def large() -> Account:
 def world(name: str, number: int) -> Account:
     account = opened(name, on="2026-03-01", balance="1000000")
     items = [f"ai.{kind}" for kind in ("pet", "face", "body")][:number]
-    
-    days = [(FIRST + timedelta(days=n)).date() for n in range(number)]
+
+    days = [FIRST + timedelta(days=n) for n in range(number)]
     for day in days:
         buy(account, "pet-100k", f"{day}T00:00")
         if number > 1:

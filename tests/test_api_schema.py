@@ -4,10 +4,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
+from django.test import Client
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
@@ -88,7 +92,7 @@ def test_the_schema_is_openapi_3_1_and_every_example_is_of_its_shape() -> None:
                 for example in content["examples"].values():
                     jsonschema.validate(example["value"], schema)
                     checked += 1
-    assert checked > 150
+    assert checked > 120
 
 
 @pytest.mark.django_db

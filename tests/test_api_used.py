@@ -90,7 +90,9 @@ def test_days_items_and_faults(alice: Account) -> None:
         use(alice, "ai.pet", day, f"2026-03-0{day}T10:00")
         use(alice, "ai.face", day, f"2026-03-0{day}T10:00")
     night("2026-03-06T02:00")
-    assert [row[:2] for row in shown(alice)] == [(day, item) for day in ("06", "05", "04") for item in ("ai.face", "ai.pet")]
+    assert [row[:2] for row in shown(alice)] == [
+        (day, item) for day in ("06", "05", "04") for item in ("ai.face", "ai.pet")
+    ]
     assert [row[0] for row in shown(alice, item="ai.pet")] == ["06", "05", "04"]
     assert [row[0] for row in shown(alice, item="ai.pet", to="2026-03-05")] == ["05", "04"]
     assert shown(alice, **{"from": "2026-03-06"}, item="ai.face") == [("06", "ai.face", 6, "pending")]
@@ -113,7 +115,7 @@ def test_pages_both_ways_lose_and_repeat_nothing(alice: Account, size: int) -> N
     use(alice, "ai.pet", 3, "2026-03-03T10:00", received="2026-03-08T10:00")
     api = Api(alice)
     whole = api.get("usage/")["results"]
-    assert len(whole) == 17
+    assert len(whole) == 18
     forward, pages, page = [], [], api.get("usage/", page_size=size)
     assert page["previous"] is None
     while True:

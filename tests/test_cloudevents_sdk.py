@@ -1,13 +1,12 @@
-"""Usage sent by the official CloudEvents SDK, as a platform's own program would: structured and binary, one and many."""
+"""Usage sent by the official CloudEvents SDK, as a platform's own program does: structured, binary, in batches."""
 
 import json
-import urllib.request
 from datetime import datetime
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_structured_event
-from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
@@ -22,26 +21,25 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def usage(account: Account, id: str, time: datetime, **data: Any) -> CloudEvent:
     """An event as the SDK makes it."""
-    attributes = {"type": "iss.usage", "source": "/edge/广州", "id": id, "subject": str(account.pk), "time": time}
-    return CloudEvent(attributes, {"item": "ai.pet", "quantity": 12} | data)
+    attributes: dict[str, Any] = {"type": "iss.usage", "source": "/edge/广州", "id": id, "subject": str(account.pk)}
+    return CloudEvent(attributes | {"time": time}, {"item": "ai.pet", "quantity": 12} | data)
 
 
 def send(server: LiveServer, key: str, message: HTTPMessage) -> Any:
-    headers = message.headers | {"Authorization": f"Bearer {key}"}
-    request = urllib.request.Request(f"{server.url}/api/v1/usage/", message.body, headers, method="POST")
-    with urllib.request.urlopen(request) as response:
-        return json.load(response)
+    """The answer to a message, sent with its own headers and no others: urllib would add a media type."""
+    connection = HTTPConnection(server.url.removeprefix("http://"))
+    connection.request("POST", "/api/v1/usage/", message.body, message.headers | {"Authorization": f"Bearer {key}"})
+    response = connection.getresponse()
+    answer = json.load(response)
+    connection.close()
+    assert response.status == 200, answer
+    return answer
 
 
 def batch(*events: CloudEvent) -> HTTPMessage:
     """A batch: the SDK writes the events, the JSON batch format is an array of them."""
-    body = b"[" + b",".join(bytes(written(event)) for event in events) + b"]"
+    body = b"[" + b",".join(to_structured_event(event).body for event in events) + b"]"
     return HTTPMessage({"content-type": "application/cloudevents-batch+json"}, body)
-
-
-def written(event: CloudEvent) -> bytes:
-    text = JSONFormat().write(event)
-    return text if isinstance(text, bytes) else text.encode()
 
 
 def test_the_sdk_is_understood_in_every_mode(live_server: LiveServer) -> None:
@@ -49,8 +47,9 @@ def test_the_sdk_is_understood_in_every_mode(live_server: LiveServer) -> None:
     alice, key = opened(on=str(timezone.localdate(now))), Api(None).key
     one = usage(alice, "a", now, resource="摄像头-7")
     assert send(live_server, key, to_structured_event(one)) == {"accepted": 1, "duplicates": 0, "rejected": []}
-    assert send(live_server, key, to_binary_event(one)) == {"accepted": 0, "duplicates": 1, "rejected": []}
-    assert send(live_server, key, to_binary_event(usage(alice, "b %1", now)))["accepted"] == 1
+    for event, counted in ((one, "duplicates"), (usage(alice, "b %1", now), "accepted")):
+        event.get_attributes()["datacontenttype"] = "application/json"
+        assert send(live_server, key, to_binary_event(event))[counted] == 1
     answer = send(live_server, key, batch(one, usage(alice, "c", now), usage(alice, "d", now, item="ai.cat")))
     assert (answer["accepted"], answer["duplicates"]) == (1, 1)
     assert [(row["index"], row["id"], row["code"]) for row in answer["rejected"]] == [(2, "d", "unknown_item")]
@@ -60,3 +59,12 @@ def test_the_sdk_is_understood_in_every_mode(live_server: LiveServer) -> None:
         ("b %1", "/edge/广州", "", now),
         ("c", "/edge/广州", "", now),
     ]
+
+
+def test_binary_mode_without_a_media_type_is_json() -> None:
+    now = timezone.now()
+    alice, api = opened(on=str(timezone.localdate(now))), Api(None)
+    message = to_binary_event(usage(alice, "a", now))
+    assert "content-type" not in message.headers
+    response = api.client.generic("POST", "/api/v1/usage/", message.body, content_type="", headers=message.headers)
+    assert response.json() == {"accepted": 1, "duplicates": 0, "rejected": []}

@@ -1,4 +1,4 @@
-"""An estimate equals the bills that the next runs write when nothing more happens (random accounts, packs and usage)."""
+"""An estimate equals the bills that the next runs write when nothing more happens: random packs, modes and usage."""
 
 from datetime import timedelta
 from typing import Any
@@ -40,7 +40,8 @@ plans = st.fixed_dictionaries(
         "uses": st.lists(uses, min_size=1, max_size=14),
         "late": st.lists(uses, max_size=5),
         "packs": st.lists(
-            st.tuples(st.integers(1, DAYS), st.sampled_from(["pet-100k", "kitchen-100k", "traffic-down-1tb"])), max_size=4
+            st.tuples(st.integers(1, DAYS), st.sampled_from(["pet-100k", "kitchen-100k", "traffic-down-1tb"])),
+            max_size=4,
         ),
         "switches": st.lists(st.integers(1, DAYS), max_size=2, unique=True),
         "settled_through": st.integers(0, DAYS - 1),

@@ -51,7 +51,7 @@ def test_the_quick_start_comes_to_the_first_bill(live_server: LiveServer, tmp_pa
         "TIME": now.isoformat(),
         "TOMORROW": f"{now.date() + timedelta(days=1)}T02:00",
     }
-    said = run(["bash", "-euo", "pipefail", "-c", snippets("sh") + '\necho "KEY=$KEY"'], environment)
+    said = run(["bash", "-euo", "pipefail", "-c", snippets("sh") + '\nprintf "\\nKEY=%s\\n" "$KEY"'], environment)
     assert '"accepted":1' in said.replace(" ", "")
     bill = Bill.objects.get()
     assert (bill.amount_due, bill.lines.get().drawn) == (yuan("1.00"), 200_000)

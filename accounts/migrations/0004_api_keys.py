@@ -5,39 +5,38 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0003_names'),
+        ("accounts", "0003_names"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='apikey',
-            name='created_at',
-            field=models.DateTimeField(verbose_name='made'),
+            model_name="apikey",
+            name="created_at",
+            field=models.DateTimeField(verbose_name="made"),
         ),
         migrations.AlterField(
-            model_name='apikey',
-            name='expires_at',
-            field=models.DateTimeField(blank=True, null=True, verbose_name='expires'),
+            model_name="apikey",
+            name="expires_at",
+            field=models.DateTimeField(blank=True, null=True, verbose_name="expires"),
         ),
         migrations.AlterField(
-            model_name='apikey',
-            name='last_used_at',
-            field=models.DateTimeField(null=True, verbose_name='last used'),
+            model_name="apikey",
+            name="last_used_at",
+            field=models.DateTimeField(null=True, verbose_name="last used"),
         ),
         migrations.AlterField(
-            model_name='apikey',
-            name='prefix',
-            field=models.CharField(max_length=24, unique=True, verbose_name='key begins'),
+            model_name="apikey",
+            name="prefix",
+            field=models.CharField(max_length=24, unique=True, verbose_name="key begins"),
         ),
         migrations.AlterField(
-            model_name='apikey',
-            name='revoked_at',
-            field=models.DateTimeField(null=True, verbose_name='revoked'),
+            model_name="apikey",
+            name="revoked_at",
+            field=models.DateTimeField(null=True, verbose_name="revoked"),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=django.contrib.postgres.indexes.BrinIndex(models.F('time'), autosummarize=True, name='transfer_time'),
+            model_name="transfer",
+            index=django.contrib.postgres.indexes.BrinIndex(models.F("time"), autosummarize=True, name="transfer_time"),
         ),
     ]
