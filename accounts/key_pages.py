@@ -28,9 +28,9 @@ class KeyForm(forms.Form):
     """A key to make."""
 
     name = forms.CharField(
-        label=gettext_lazy("name"), max_length=120, help_text=gettext_lazy("What uses it, such as: cost report.")
+        label=gettext_lazy("Name"), max_length=120, help_text=gettext_lazy("What uses it, such as: cost report.")
     )
-    days = forms.ChoiceField(label=gettext_lazy("in force"), choices=LIFETIMES, required=False)
+    days = forms.ChoiceField(label=gettext_lazy("Valid"), choices=LIFETIMES, required=False)
 
     @property
     def lifetime(self) -> timedelta | None:

@@ -114,7 +114,7 @@ def operation(
     *,
     tag: str,
     summary: str,
-    answers: Mapping[int, tuple[dict[str, Any], Any]],
+    answers: Mapping[int, tuple[dict[str, Any], Any] | None],
     problems: Iterable[str] = (),
     parameters: Iterable[OpenApiParameter] = (),
     request: Mapping[str, tuple[dict[str, Any], Any]] | None = None,
@@ -124,12 +124,14 @@ def operation(
     """A decorator that describes a method of a view.
 
     `answers` and `request` give a schema and an example, by status and by media type; `problems` the codes beside
-    those that every call has. A `public` call needs no key, one of the `platform` a platform key.
+    those that every call has. An answer of None has no body. A `public` call needs no key, one of the `platform` a platform key.
     """
     responses: dict[Any, Any] = {
-        (status, "application/json"): OpenApiResponse(schema, "", [_example("Example", example, status)])
-        for status, (schema, example) in answers.items()
+        (status, "application/json"): OpenApiResponse(answer[0], "", [_example("Example", answer[1], status)])
+        for status, answer in answers.items()
+        if answer
     }
+    responses |= {status: OpenApiResponse(description="Nothing to say") for status, answer in answers.items() if not answer}
     for status, codes in _by_status([*(ALWAYS if public else WITH_KEY), *problems]).items():
         responses[status, MEDIA_TYPE] = _problems(status, codes)
     examples = [_example("Request", example, None, kind) for kind, (_, example) in (request or {}).items()]

@@ -30,6 +30,8 @@ TITLES = {
     "already_refunded": "The pack was refunded before",
     "pack_used": "The pack has been used",
     "refund_window_over": "The time to refund is over",
+    "too_many_webhooks": "There are as many endpoints as may be",
+    "webhook_disabled": "The endpoint is turned off",
 }
 
 STATUSES = {
@@ -52,6 +54,8 @@ STATUSES = {
     "already_refunded": 409,
     "pack_used": 409,
     "refund_window_over": 409,
+    "too_many_webhooks": 409,
+    "webhook_disabled": 409,
 }
 """The one HTTP status of every code."""
 

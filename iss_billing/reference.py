@@ -60,7 +60,7 @@ def _operation(path: str, method: str, described: dict[str, Any]) -> dict[str, A
     problems = [
         (status, code, TITLES[code])
         for status, response in described["responses"].items()
-        for code in _codes(response["content"].get(MEDIA_TYPE, {}))
+        for code in _codes(response.get("content", {}).get(MEDIA_TYPE, {}))
     ]
     return {
         "id": described["operationId"],
@@ -68,7 +68,7 @@ def _operation(path: str, method: str, described: dict[str, Any]) -> dict[str, A
         "place": METHODS.index(method),
         "method": method.upper(),
         "path": path.removeprefix("/api/v1/"),
-        "summary": described["summary"],
+        "summary": described.get("summary", described["operationId"]),
         "description": _more(described),
         "who": "customer" if "cookieAuth" in security else "platform" if security else "anyone",
         "parameters": [_parameter(one) for one in described.get("parameters", [])],
@@ -76,7 +76,7 @@ def _operation(path: str, method: str, described: dict[str, Any]) -> dict[str, A
         "answers": [
             (status, _content(kind, one))
             for status, response in described["responses"].items()
-            for kind, one in response["content"].items()
+            for kind, one in response.get("content", {}).items()
             if kind != MEDIA_TYPE
         ],
         "problems": problems,
@@ -86,7 +86,7 @@ def _operation(path: str, method: str, described: dict[str, Any]) -> dict[str, A
 def _more(described: dict[str, Any]) -> str:
     """What the description says beyond the summary."""
     text = str(described.get("description", ""))
-    return "" if text.rstrip(".").lower() in described["summary"].lower() else text
+    return "" if text.rstrip(".").lower() in described.get("summary", "").lower() else text
 
 
 def _codes(content: dict[str, Any]) -> list[str]:

@@ -66,6 +66,8 @@ def test_a_key_may_be_in_force_for_ever_and_an_expired_one_opens_nothing(clock: 
     clock.move_to(at("2026-04-07T12:00"))
     assert Api(account, key=ever).get("account/")
     assert Api(account, key=month).refusal("GET", "account/") == (401, "not_authenticated")
+    assert account.user is not None
+    client.force_login(account.user)
     assert "expired" in client.get("/account/keys/").content.decode()
 
 
