@@ -102,9 +102,7 @@ DELIVERY = {
     "next_attempt_at": None,
     "delivered_at": "2026-03-06T02:00:04+08:00",
     "body": {"type": "bill.ready", "timestamp": "2026-03-06T02:00:03+08:00", "data": {"account_id": "1042"}},
-    "attempts": [
-        {"time": "2026-03-06T02:00:04+08:00", "status": 204, "answer": "", "error": None, "milliseconds": 41}
-    ],
+    "attempts": [{"time": "2026-03-06T02:00:04+08:00", "status": 204, "answer": "", "error": None, "milliseconds": 41}],
 }
 
 GET_WEBHOOKS = operation(

@@ -131,7 +131,9 @@ def operation(
         for status, answer in answers.items()
         if answer
     }
-    responses |= {status: OpenApiResponse(description="Nothing to say") for status, answer in answers.items() if not answer}
+    responses |= {
+        status: OpenApiResponse(description="Nothing to say") for status, answer in answers.items() if not answer
+    }
     for status, codes in _by_status([*(ALWAYS if public else WITH_KEY), *problems]).items():
         responses[status, MEDIA_TYPE] = _problems(status, codes)
     examples = [_example("Request", example, None, kind) for kind, (_, example) in (request or {}).items()]

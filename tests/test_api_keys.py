@@ -170,7 +170,9 @@ def test_staff_revoke_a_key(desk: Client) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_the_page_in_a_browser_wide_and_narrow(page: Page, live_server: LiveServer) -> None:
     _, client = customer()
-    page.context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}])
+    page.context.add_cookies(
+        [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]
+    )
     for width in (1440, 390):
         page.set_viewport_size({"width": width, "height": 900})
         for language, name in (("zh-hans", "成本报表"), ("en", "cost report")):

@@ -12,7 +12,7 @@ from typing import Any
 
 from iss_billing import embedded
 from iss_billing.days import SHANGHAI
-from tests.bench import database, growth, ingest, night
+from tests.bench import database, entitlements, growth, ingest, night
 from tests.bench.database import BASE, ROOT, connect, fresh_copy
 from tests.bench.report import write
 
@@ -38,6 +38,7 @@ def main(size: str) -> None:
     say(f"building {accounts:,} accounts with {events:,} events")
     database.build(accounts, events)
     _settlement(figures, accounts, sample)
+    figures.update(entitlements.measure())
     ingest.measure(figures, 20_000 if size == "small" else 200_000, 50_000 if size == "small" else 1_000_000)
     database.drop(BASE)
     say("growing")
