@@ -124,7 +124,8 @@ def operation(
     """A decorator that describes a method of a view.
 
     `answers` and `request` give a schema and an example, by status and by media type; `problems` the codes beside
-    those that every call has. An answer of None has no body. A `public` call needs no key, one of the `platform` a platform key.
+    those that every call has. An answer of None has no body. A `public` call needs no key, one of the `platform`
+    a platform key.
     """
     responses: dict[Any, Any] = {
         (status, "application/json"): OpenApiResponse(answer[0], "", [_example("Example", answer[1], status)])
