@@ -20,6 +20,10 @@ TEXTS = {
     "ingest_floor_events_per_s": "bare INSERT … unnest … ON CONFLICT of the same rows, two connections, events/s",
     "ingest_speed_over_floor": "usage over HTTP over the bare insert",
     "import_events_per_s": "`import_usage`, events/s",
+    "entitlements_per_s": "entitlements over HTTP, two server processes, requests/s",
+    "empty_view_per_s": "an empty view of the same stack, requests/s",
+    "entitlement_speed_over_empty_view": "entitlements over the empty view",
+    "entitlement_cost_of_many_events": "an entitlement's time with 100,000 events more, over without",
 }
 BARS = (
     ("the night, 2 processes", "settle_account_days_per_s_2", "bar"),
