@@ -1,7 +1,8 @@
 """What an account used, by day, item and region, and what became of it: settled, pending or not billable.
 
-A settled day is told by its bills; its events are read only for items that its mode does not bill, and a pending
-day's for all. Each is found by account and item: no day's partition is ever scanned.
+A settled day is told by its bills; its events (or, where those have expired, what is kept of them) are read only for
+items that its mode does not bill, and a pending day's for all. Each is found by account and item: no day's partition
+is ever scanned.
 """
 
 from collections import Counter
@@ -16,7 +17,8 @@ from accounts.modes import DEFAULT
 from iss_billing.days import day_of, next_day, start_of
 from packs.models import Item
 from settlement.estimate import one_snapshot
-from settlement.metering import AGGREGATE, pending_days
+from settlement.metering import pending_days
+from settlement.usage import FROM_EVENTS
 
 SETTLED, PENDING, NOT_BILLABLE = "settled", "pending", "not_billable"
 STATES = (SETTLED, PENDING, NOT_BILLABLE)
@@ -63,6 +65,9 @@ class Used(NamedTuple):
 DAYS = """
 SELECT day FROM settlement_bill WHERE account_id = %(account)s AND day BETWEEN %(first)s AND %(last)s
 UNION
+SELECT day FROM settlement_dayusage
+WHERE account_id = %(account)s AND day BETWEEN %(first)s AND %(last)s AND item_id = ANY(%(items)s)
+UNION
 SELECT candidate.day FROM (
     SELECT %(first)s::date + n AS day FROM generate_series(0, %(last)s::date - %(first)s::date) AS n
 ) AS candidate
@@ -87,16 +92,18 @@ SELECT day, (
 ) FROM unnest(%(days)s::date[]) AS day
 """
 # the night's own aggregation, asked for several days at once and for the items that each needs
+_OF_ACCOUNT = "e.account_id = %(account)s AND e.item_id = ANY(wanted.items::smallint[])"
+_OF_DAY = (
+    FROM_EVENTS.format(of_accounts=_OF_ACCOUNT).replace("%(day)s", "wanted.day").replace("%(start)s", "wanted.start")
+)
 RATED = f"""
 SELECT wanted.day, rated.* FROM unnest(%(days)s::date[], %(starts)s::timestamptz[], %(wanted)s::text[])
      AS wanted (day, start, items)
 CROSS JOIN LATERAL (
-    {
-    AGGREGATE.replace("e.day = %(day)s", "e.day = wanted.day AND e.item_id = ANY(wanted.items::smallint[])").replace(
-        "%(start)s", "wanted.start"
-    )
-}
-) AS rated (account_id, item_id, region, quantity)
+    {_OF_DAY} SELECT item_id, region, quantity FROM used
+    UNION ALL
+    SELECT item_id, region, quantity FROM settlement_dayusage AS e WHERE e.day = wanted.day AND {_OF_ACCOUNT}
+) AS rated (item_id, region, quantity)
 """
 
 
@@ -153,9 +160,9 @@ def _some_days(
     wanted = [
         "{" + ",".join(str(what) for what in items if day in open_days or not billable(day, what)) + "}" for day in days
     ]
-    ask |= {"accounts": [account], "days": days, "starts": [start_of(day) for day in days], "wanted": wanted}
+    ask |= {"days": days, "starts": [start_of(day) for day in days], "wanted": wanted}
     rows = [_used(day, items[what], where, quantity, SETTLED) for (day, what, where), quantity in billed.items()]
-    for day, _, what, where, quantity in _ask(RATED, ask):
+    for day, what, where, quantity in _ask(RATED, ask):
         rest = int(quantity) - billed.get((day, what, where), 0)
         if rest > 0:
             rows.append(_used(day, items[what], where, rest, PENDING if billable(day, what) else NOT_BILLABLE))

@@ -1,6 +1,7 @@
 """`GET usage/`: what is settled, pending and not billable, and that no day's partition is scanned for it."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from django.db import connection
 
 from accounts.models import Account
 from accounts.modes import switch_mode
+from settlement.expiry import expire_usage
 from tests.api_client import BASE, Api, problem
 from tests.worlds import GB, MBPS, at, event, night, opened, send, use
 
@@ -172,3 +174,17 @@ def test_no_days_partition_is_scanned(alice: Account) -> None:
             plan = "\n".join(line for (line,) in cursor.fetchall())
         assert "Seq Scan on settlement_usageevent" not in plan, plan
         assert "account_id = " in plan
+
+
+def test_a_day_whose_events_have_expired_reads_as_before() -> None:
+    alice = opened(on="2026-01-05")
+    use(alice, "ai.pet", 7, "2026-01-05T10:00")
+    use(alice, "traffic.down", GB, "2026-01-05T10:00")
+    use(alice, "bandwidth.down", 5 * MBPS, "2026-01-05T10:00")
+    night("2026-01-06T02:00")
+    before = shown(alice)
+    assert [state for *_, state in before] == ["settled", "settled", "not_billable"]
+    [expired] = expire_usage(before=date(2026, 1, 6), now=at("2026-03-08T12:00"))
+    assert expired.kept == 3
+    assert shown(alice) == before
+    assert shown(alice, item="traffic.down") == before[2:]
