@@ -1,7 +1,6 @@
 """From a day's reports to the day's quantity, in plain Python (rules 2).
 
-The night aggregates whole shards in SQL (`metering.day_quantities`); the curve of a bill starts from that query's
-slot sums and ends here, and property tests hold the query to these functions.
+Whole shards are aggregated in SQL (`usage.py`); property tests hold that to these functions.
 """
 
 from collections.abc import Iterable, Mapping

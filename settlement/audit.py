@@ -6,6 +6,7 @@ Each check lists what it looked at with what it `expected` and what it `found`; 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
@@ -23,10 +24,12 @@ class Check(NamedTuple):
 
 
 class Audit(NamedTuple):
-    """All checks, and how many account-days have usage that arrived since the last run began to read them."""
+    """All checks; how many account-days have usage that arrived since the last run began to read them; and how many
+    days were proved against what is kept of them, their usage events having expired."""
 
     checks: list[Check]
     waiting: int
+    expired_days: int
 
     @property
     def ok(self) -> bool:
@@ -40,7 +43,29 @@ MOVES = """
     FROM accounts_transfer
 """
 
-RATED = """
+DRAWN = """
+    SELECT d.id AS drawdown, d.line_id AS line, l.bill_id, b.account_id, d.pack_id, d.quantity, d.remaining_after,
+           d.recognised
+    FROM settlement_drawdown AS d JOIN settlement_billline AS l ON l.id = d.line_id
+    JOIN settlement_bill AS b ON b.id = l.bill_id
+"""
+LINES = """
+    SELECT l.id AS line, b.account_id, b.day, l.bill_id, l.item_id, l.region, l.quantity, l.drawn, l.charged, l.amount
+    FROM settlement_billline AS l JOIN settlement_bill AS b ON b.id = l.bill_id
+"""
+"""Drawdowns and lines with what they belong to: the only places that know how one names the other."""
+
+
+def judged(expiring: date | None = None) -> str:
+    """The CTE `judged`: per account, day, item and region what was `rated` and `billed`, whether it is `billable` in
+    the day's mode and whether it `waits`.
+
+    Of every day, from events or what is kept of them; of a day that is expiring, from its events alone.
+    """
+    of_events = f"WHERE e.day = '{expiring}'" if expiring else ""
+    of_lines = f"WHERE day = '{expiring}'" if expiring else ""
+    kept = "" if expiring else "UNION ALL SELECT day, account_id, item_id, region, quantity FROM settlement_dayusage"
+    return f"""
     WITH waiting AS (
         SELECT account_id, day FROM settlement_pendingday
         UNION SELECT unnest(account_ids), unnest(days) FROM settlement_usagebatch
@@ -48,7 +73,7 @@ RATED = """
         SELECT e.day, e.account_id, e.item_id, e.region, i.aggregation, e.resource,
                div(extract(epoch FROM e.occurred_at)::numeric, 300) AS slot, e.source, max(e.quantity) AS top,
                sum(e.quantity) AS whole
-        FROM settlement_usageevent AS e JOIN packs_item AS i ON i.id = e.item_id
+        FROM settlement_usageevent AS e JOIN packs_item AS i ON i.id = e.item_id {of_events}
         GROUP BY e.day, e.account_id, e.item_id, e.region, i.aggregation, e.resource, slot, e.source
     ), slot AS (
         SELECT day, account_id, item_id, region, aggregation, slot, sum(top) AS top, sum(whole) AS whole
@@ -62,10 +87,10 @@ RATED = """
             WHEN 'mean' THEN floor(sum(top) / 288 + 0.5) ELSE max(coalesce(resources, 0)) END AS quantity
         FROM slot LEFT JOIN seen USING (day, account_id, item_id, region)
         GROUP BY day, account_id, item_id, region, aggregation
+        {kept}
     ), billed AS (
-        SELECT b.day, b.account_id, l.item_id, l.region, sum(l.quantity) AS quantity
-        FROM settlement_billline AS l JOIN settlement_bill AS b ON b.id = l.bill_id
-        GROUP BY b.day, b.account_id, l.item_id, l.region
+        SELECT day, account_id, item_id, region, sum(quantity) AS quantity
+        FROM ({LINES}) AS l {of_lines} GROUP BY day, account_id, item_id, region
     ), both_sides AS (
         SELECT day, account_id, item_id, region, coalesce(rated.quantity, 0) AS rated,
                coalesce(billed.quantity, 0) AS billed
@@ -80,6 +105,7 @@ RATED = """
         LEFT JOIN waiting AS w ON w.account_id = s.account_id AND w.day = s.day
     )
 """
+
 
 CHECKS: dict[str, str] = {
     "balance_is_sum_of_transfers": f"""
@@ -104,10 +130,10 @@ CHECKS: dict[str, str] = {
         SELECT p.id AS pack, p.total AS expected,
                p.remaining + p.refunded_quantity + coalesce(sum(d.quantity), 0) AS found
         FROM packs_pack AS p LEFT JOIN settlement_drawdown AS d ON d.pack_id = p.id GROUP BY p.id""",
-    "pack_remaining_after_each_drawdown": """
-        SELECT d.id AS drawdown, d.remaining_after AS found,
-               p.total - sum(d.quantity) OVER (PARTITION BY d.pack_id ORDER BY d.id) AS expected
-        FROM settlement_drawdown AS d JOIN packs_pack AS p ON p.id = d.pack_id""",
+    "pack_remaining_after_each_drawdown": f"""
+        SELECT drawdown, d.remaining_after AS found,
+               p.total - sum(d.quantity) OVER (PARTITION BY d.pack_id ORDER BY drawdown) AS expected
+        FROM ({DRAWN}) AS d JOIN packs_pack AS p ON p.id = d.pack_id""",
     "pack_recognised_is_price_by_drawn": """
         SELECT p.id AS pack, p.recognised AS found,
                CASE WHEN p.refunded_at IS NULL
@@ -119,17 +145,16 @@ CHECKS: dict[str, str] = {
                    SELECT sum(t.amount) FROM accounts_transfer AS t
                    WHERE t.kind = 'recognition' AND t.reference = 'pack:' || p.id), 0) AS found
         FROM packs_pack AS p LEFT JOIN settlement_drawdown AS d ON d.pack_id = p.id GROUP BY p.id""",
-    "line_quantity_is_drawn_and_charged": """
-        SELECT id AS line, quantity AS expected, drawn + charged AS found FROM settlement_billline""",
-    "line_drawn_is_its_drawdowns": """
-        SELECT l.id AS line, l.drawn AS found, coalesce(sum(d.quantity), 0) AS expected
-        FROM settlement_billline AS l LEFT JOIN settlement_drawdown AS d ON d.line_id = l.id GROUP BY l.id""",
-    "line_amount_is_charged_at_tariff": """
-        SELECT l.id AS line, l.amount AS found, floor(l.charged * t.price / t.per + 0.5) AS expected
-        FROM settlement_billline AS l JOIN settlement_bill AS b ON b.id = l.bill_id
-        LEFT JOIN LATERAL (
+    "line_quantity_is_drawn_and_charged": f"""
+        SELECT line, quantity AS expected, drawn + charged AS found FROM ({LINES}) AS l""",
+    "line_drawn_is_its_drawdowns": f"""
+        SELECT line, drawn AS found, coalesce(sum(d.quantity), 0) AS expected
+        FROM ({LINES}) AS l LEFT JOIN ({DRAWN}) AS d USING (line) GROUP BY line, drawn""",
+    "line_amount_is_charged_at_tariff": f"""
+        SELECT line, l.amount AS found, floor(l.charged * t.price / t.per + 0.5) AS expected
+        FROM ({LINES}) AS l LEFT JOIN LATERAL (
             SELECT price, per FROM packs_tariffprice AS t
-            WHERE t.item_id = l.item_id AND t.region = l.region AND t.effective_day <= b.day
+            WHERE t.item_id = l.item_id AND t.region = l.region AND t.effective_day <= l.day
             ORDER BY t.effective_day DESC, t.id DESC LIMIT 1) AS t ON true""",
     "bill_total_is_its_lines": """
         SELECT b.id AS bill, b.rated_total AS found, coalesce(sum(l.amount), 0) AS expected
@@ -143,23 +168,36 @@ CHECKS: dict[str, str] = {
         SELECT id AS bill, carry_in AS found,
                coalesce(lag(carry_out) OVER (PARTITION BY account_id ORDER BY id), 0) AS expected
         FROM settlement_bill""",
-    "due_and_carry_are_all_lines": """
+    "due_and_carry_are_all_lines": f"""
         SELECT a.id AS account, coalesce(d.due, 0) * 10000 + a.carry AS found, coalesce(t.total, 0) AS expected
         FROM accounts_account AS a
         LEFT JOIN (SELECT account_id, sum(amount_due) AS due
                    FROM settlement_bill GROUP BY 1) AS d ON d.account_id = a.id
-        LEFT JOIN (SELECT b.account_id, sum(l.amount) AS total FROM settlement_billline AS l
-                   JOIN settlement_bill AS b ON b.id = l.bill_id GROUP BY 1) AS t ON t.account_id = a.id""",
-    "billed_is_never_above_used": RATED
+        LEFT JOIN (SELECT account_id, sum(amount) AS total FROM ({LINES}) AS l GROUP BY 1) AS t
+               ON t.account_id = a.id""",
+    "billed_is_never_above_used": judged()
     + """
         SELECT account_id AS account, day, item_id AS item, region, billed AS found, least(rated, billed) AS expected
         FROM judged""",
-    "billed_is_used_unless_it_waits": RATED
+    "billed_is_used_unless_it_waits": judged()
     + """
         SELECT account_id AS account, day, item_id AS item, region, billed AS found,
                CASE WHEN NOT billable THEN 0 ELSE rated END AS expected
         FROM judged WHERE NOT waits OR NOT billable""",
-    "every_bill_and_order_moved_its_money": """
+    "kept_quantity_is_its_curve": """
+        SELECT u.account_id AS account, u.day, u.item_id AS item, u.region, u.quantity AS found,
+               (SELECT CASE i.aggregation WHEN 'peak' THEN max(top) ELSE floor(sum(top) / 288 + 0.5) END
+                FROM unnest(u.slots) AS slot (top)) AS expected
+        FROM settlement_dayusage AS u JOIN packs_item AS i ON i.id = u.item_id
+        WHERE i.aggregation IN ('peak', 'mean')""",
+    "expired_day_is_kept_whole": """
+        SELECT day, coalesce(x.kept, 0) || ' rows kept, 0 events' AS expected,
+               coalesce(k.rows, 0) || ' rows kept, ' || e.events || ' events' AS found
+        FROM settlement_expiredday AS x
+        FULL JOIN (SELECT day, count(*) AS rows FROM settlement_dayusage GROUP BY day) AS k USING (day)
+        LEFT JOIN LATERAL (SELECT count(*) AS events FROM settlement_usageevent
+                           WHERE settlement_usageevent.day = coalesce(x.day, k.day)) AS e ON true""",
+    "every_bill_and_order_moved_its_money": f"""
         SELECT coalesce(c.reference, t.reference) AS cause, coalesce(c.kind, t.kind) AS kind,
                coalesce(c.account_id || ': ' || c.amount, 'nothing') AS expected,
                coalesce(t.account_id || ': ' || t.amount, 'nothing') AS found
@@ -167,9 +205,8 @@ CHECKS: dict[str, str] = {
               FROM settlement_bill WHERE amount_due > 0
               UNION ALL SELECT account_id, 'purchase', 'order:' || id, total FROM packs_order
               UNION ALL SELECT account_id, 'refund', 'pack:' || id, refunded FROM packs_pack WHERE refunded > 0
-              UNION ALL SELECT b.account_id, 'recognition', 'bill:' || b.id, sum(d.recognised)
-              FROM settlement_drawdown AS d JOIN settlement_billline AS l ON l.id = d.line_id
-              JOIN settlement_bill AS b ON b.id = l.bill_id GROUP BY b.id HAVING sum(d.recognised) > 0) AS c
+              UNION ALL SELECT account_id, 'recognition', 'bill:' || bill_id, sum(recognised)
+              FROM ({DRAWN}) AS d GROUP BY account_id, bill_id HAVING sum(recognised) > 0) AS c
         FULL JOIN (SELECT * FROM accounts_transfer
                    WHERE kind IN ('usage', 'purchase', 'refund')
                       OR kind = 'recognition' AND reference LIKE 'bill:%%') AS t
@@ -209,7 +246,7 @@ CHECKS: dict[str, str] = {
 def audit() -> Audit:
     """Check every equation on one snapshot of the database, changing nothing."""
     with _snapshot():
-        return Audit([_run(name, sql) for name, sql in CHECKS.items()], _waiting())
+        return Audit([_run(name, sql) for name, sql in CHECKS.items()], *_waiting_and_expired())
 
 
 @contextmanager
@@ -219,6 +256,8 @@ def _snapshot() -> Iterator[None]:
         return
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        # before the snapshot is taken: a day that expired after it would have neither events nor anything kept
+        cursor.execute("LOCK TABLE ONLY settlement_usageevent IN ACCESS SHARE MODE")
         yield
 
 
@@ -234,10 +273,12 @@ def _run(name: str, sql: str) -> Check:
         return Check(name, checked, breaks, [json.loads(row) for row in broken or ()])
 
 
-def _waiting() -> int:
+def _waiting_and_expired() -> tuple[int, int]:
     with connection.cursor() as cursor:
         cursor.execute(
-            """SELECT count(*) FROM (SELECT account_id, day FROM settlement_pendingday
-               UNION SELECT unnest(account_ids), unnest(days) FROM settlement_usagebatch) AS waiting"""
+            """SELECT (SELECT count(*) FROM (SELECT account_id, day FROM settlement_pendingday
+               UNION SELECT unnest(account_ids), unnest(days) FROM settlement_usagebatch) AS waiting),
+               (SELECT count(*) FROM settlement_expiredday)"""
         )
-        return int(cursor.fetchone()[0])
+        waiting, expired = cursor.fetchone()
+        return waiting, expired

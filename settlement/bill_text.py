@@ -10,8 +10,8 @@ from iss_billing import formats
 from iss_billing.days import SLOT, day_of, start_of
 from iss_billing.money import round_half_up
 from packs.models import Aggregation, Item, PackType
-from settlement.metering import day_slots
 from settlement.models import Bill, BillLine, Drawdown
+from settlement.usage import day_slots
 
 GROUPS = ("ai", "network", "other")
 """The groups of a bill's lines, in catalogue order."""

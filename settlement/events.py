@@ -11,6 +11,7 @@ import msgspec
 from accounts.models import Account
 from iss_billing.days import SHANGHAI, oldest_accepted, start_of
 from packs.models import HOME_REGION, Aggregation, Item, TariffPrice
+from settlement.partitions import expired_since
 
 MOST_EVENTS = 10_000
 MOST_QUANTITY = 10**15
@@ -177,12 +178,16 @@ class Judge:
         }
         self.latest = now + FUTURE_ALLOWED
         self.earliest = start_of(oldest_accepted(now))
+        # none by today's clock; an import with an earlier one may meet days whose events, and ids, are gone
+        self.expired = expired_since(oldest_accepted(now))
 
     def _time_refused(self, time: datetime, opened: datetime) -> tuple[str, str] | None:
         if time > self.latest:
             return "in_future", "the event's time is more than 10 minutes ahead"
         if time < self.earliest:
             return "too_old", "the event's day is more than 30 days ago"
+        if self.expired and time.astimezone(SHANGHAI).date() in self.expired:
+            return "too_old", "the usage of the event's day has expired"
         return ("before_account", "the event's day is before the account was opened") if time < opened else None
 
     def judge(self, event: Event) -> Accepted | tuple[str, str]:

@@ -11,8 +11,8 @@ from iss_billing import bulk
 from packs.drawdown import PackState
 from packs.models import Item, PackType
 from packs.tariff import tariff_on
-from settlement.metering import day_quantities
 from settlement.rating import DayRules, ItemRule, Usage
+from settlement.usage import day_quantities
 
 
 def load_rules(day: date) -> DayRules:

@@ -1,13 +1,13 @@
-"""Metering: storing usage events once, and aggregating a day of them (rules 2, 5.6)."""
+"""Metering: storing usage events once, and marking the account-days they belong to (rules 5.6)."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
 from django.db import connection, transaction
 
-from iss_billing.days import SHANGHAI, start_of
+from iss_billing.days import SHANGHAI
 from settlement.events import Accepted, Rejected
 from settlement.partitions import ensure_partitions
 
@@ -102,54 +102,3 @@ def pending_days(account_id: int) -> list[date]:
             [account_id, account_id],
         )
         return [day for (day,) in cursor.fetchall()]
-
-
-AGGREGATE = """
-WITH event AS (
-    SELECT e.account_id, e.item_id, e.region, e.source, e.resource, e.quantity, e.occurred_at, item.aggregation
-    FROM settlement_usageevent AS e JOIN packs_item AS item ON item.id = e.item_id
-    WHERE e.day = %(day)s AND e.account_id = ANY(%(accounts)s)
-), slot AS (
-    SELECT account_id, item_id, region, aggregation, slot, sum(largest) AS quantity
-    FROM (
-        SELECT account_id, item_id, region, aggregation, source, resource, max(quantity) AS largest,
-               date_bin('5 minutes', occurred_at, %(start)s) AS slot
-        FROM event WHERE aggregation IN ('peak', 'mean')
-        GROUP BY account_id, item_id, region, aggregation, source, resource,
-                 date_bin('5 minutes', occurred_at, %(start)s)
-    ) AS series
-    GROUP BY account_id, item_id, region, aggregation, slot
-)
-SELECT account_id, item_id, region, sum(quantity) FROM event WHERE aggregation = 'sum' GROUP BY 1, 2, 3
-UNION ALL
-SELECT account_id, item_id, region, count(DISTINCT resource) FILTER (WHERE quantity > 0)
-FROM event WHERE aggregation = 'distinct' GROUP BY 1, 2, 3
-UNION ALL
-SELECT account_id, item_id, region, max(quantity) FROM slot WHERE aggregation = 'peak' GROUP BY 1, 2, 3
-UNION ALL
-SELECT account_id, item_id, region, div(2 * sum(quantity) + 288, 2 * 288) FROM slot WHERE aggregation = 'mean'
-GROUP BY 1, 2, 3
-"""
-
-
-def day_quantities(account_ids: Iterable[int], day: date) -> list[tuple[int, int, str, int]]:
-    """(account, item, region, quantity) of a day, aggregated from its events (rules 2)."""
-    with connection.cursor() as cursor:
-        cursor.execute(AGGREGATE, {"day": day, "accounts": list(account_ids), "start": start_of(day)})
-        return [(account, item, region, int(quantity)) for account, item, region, quantity in cursor.fetchall()]
-
-
-def day_slots(account_id: int, item_id: int, region: str, day: date) -> dict[int, int]:
-    """The slot sums (0-287) of one account's peak or mean item on a day; what had no report is left out."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT slot, sum(largest) FROM (
-                SELECT (extract(epoch FROM occurred_at - %s) / 300)::int AS slot, max(quantity) AS largest FROM (
-                    SELECT date_bin('5 minutes', occurred_at, %s) AS occurred_at, source, resource, quantity
-                    FROM settlement_usageevent
-                    WHERE day = %s AND account_id = %s AND item_id = %s AND region = %s
-                ) AS event GROUP BY 1, source, resource
-            ) AS series GROUP BY slot ORDER BY slot""",
-            [start_of(day), start_of(day), day, account_id, item_id, region],
-        )
-        return {slot: int(quantity) for slot, quantity in cursor.fetchall()}

@@ -69,6 +69,33 @@ class UsageRefusal(models.Model):
         constraints = [models.UniqueConstraint(fields=["day", "source", "code"], name="usage_refusal_once")]
 
 
+class ExpiredDay(models.Model):
+    """A billing day whose usage events are gone: `DayUsage` is what is kept of it."""
+
+    day = models.DateField(primary_key=True)
+    expired_at = models.DateTimeField()
+    events = models.BigIntegerField()
+    bytes = models.BigIntegerField()
+    kept = models.BigIntegerField()
+    """Rows of `DayUsage`."""
+
+
+class DayUsage(models.Model):
+    """What an account used of an item in a region on an expired day, and the curve that a peak or mean came from.
+
+    The account leads the key: one account's rows lie together, and the table can be split by account or by day.
+    """
+
+    pk = models.CompositePrimaryKey("account_id", "day", "item_id", "region")
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False, related_name="+", verbose_name=_("account"))
+    day = models.DateField()
+    item = models.ForeignKey(Item, models.PROTECT, db_index=False, related_name="+")
+    region = models.CharField(max_length=40)
+    quantity = WideIntegerField()
+    slots = ArrayField(WideIntegerField(null=True), null=True)
+    """288 slot sums, null where nothing was reported, of `peak` and `mean` items; as wide as sums of quantities are."""
+
+
 class SettlementRun(models.Model):
     """One run of settlement: which days it was to settle, what it did, what failed, and whether it balances."""
 

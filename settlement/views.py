@@ -24,7 +24,7 @@ from packs.models import Item, Pack, PackStatus
 from packs.refunds import RefundRefused, refund_pack
 from settlement.bill_text import bill_sum, explain
 from settlement.estimate import Estimate, estimate
-from settlement.models import Bill, BillLine, Drawdown
+from settlement.models import Bill, BillLine, Drawdown, ExpiredDay
 
 RECENT = 5
 PACKS_SHOWN = 20
@@ -275,5 +275,6 @@ def bill(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
         "previous": mine.filter(day__lt=found.day).order_by("-day", "-sequence").first(),
         "next": mine.filter(day__gt=found.day).order_by("day", "sequence").first(),
         "regions": len({line.region for line in lines}) > 1,
+        "expired": ExpiredDay.objects.filter(day=found.day).exists(),
     }
     return render(request, "settlement/bill.html", context)

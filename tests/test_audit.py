@@ -17,6 +17,7 @@ from accounts.models import Account
 from packs.models import Order, Pack
 from packs.refunds import refund_pack
 from settlement.audit import CHECKS, Audit, Check, audit
+from settlement.expiry import expire_usage
 from settlement.models import Bill, BillLine, Drawdown, UsageEvent
 from settlement.staff_refunds import refund_used_pack
 from tests.worlds import GB, MBPS, at, bill_of, buy, night, opened, use
@@ -30,6 +31,7 @@ class World:
 
     alice: Account
     bob: Account
+    carol: Account
     pack: Pack
     drawdown: Drawdown
     line: BillLine
@@ -42,10 +44,25 @@ class World:
         return int(self.alice.transfers.filter(kind=kind).order_by("id").values_list("id", flat=True)[0])
 
 
+KEPT = {
+    "ai.face": 777,
+    "bandwidth.down": 30 * MBPS,
+    "storage.standard": 500 * GB,
+    "device.gb28181": 1,
+    "traffic.up": GB,
+}
+"""What Carol used on 5 January, and one thing that her mode does not bill."""
+
+
 @pytest.fixture
 def world() -> World:
-    """Alice has bought, used, refunded and been corrected; Bob is in arrears."""
-    alice, bob = opened("alice"), opened("bob", balance="0.01")
+    """Alice has bought, used, refunded and been corrected; Bob is in arrears; Carol's one day has expired."""
+    alice, bob, carol = opened("alice"), opened("bob", balance="0.01"), opened("carol", on="2026-01-04")
+    for item, quantity in KEPT.items():
+        use(carol, item, quantity, "2026-01-05T10:00", resource="a")
+    night("2026-01-06T02:00")
+    [expired] = expire_usage(before=date(2026, 1, 6), now=at("2026-02-05T00:00"))
+    assert expired.stays is None
     [pack, unused, complaint] = buy(alice, "pet-100k", "2026-03-01T10:00", 3)
     refund_pack(account_id=alice.pk, pack_id=unused.pk, now=at("2026-03-01T11:00"))
     for day in (5, 6):
@@ -64,7 +81,7 @@ def world() -> World:
     drawdown = Drawdown.objects.get(line__bill=first)
     second = bill_of(alice, "2026-03-06")
     line = BillLine.objects.get(bill=first, item__code="ai.face")
-    return World(alice, bob, pack, drawdown, line, first, second, pack.order_line.order)
+    return World(alice, bob, carol, pack, drawdown, line, first, second, pack.order_line.order)
 
 
 FREE = """
@@ -118,6 +135,10 @@ def lost(name: str, kind: str, cause: Callable[[World], str]) -> Fault:
 
 
 MOVED = "every_bill_and_order_moved_its_money"
+
+MORE = "UPDATE settlement_dayusage SET quantity = quantity + 1"
+LESS = "UPDATE settlement_dayusage SET quantity = quantity - 1"
+CURVE = "UPDATE settlement_dayusage SET"
 
 FAULTS: list[Fault] = [
     (
@@ -220,6 +241,43 @@ FAULTS: list[Fault] = [
         ),
         lambda w: {"account": w.alice.pk, "day": "2026-03-06", "found": 0, "expected": GB},
     ),
+    *(
+        (
+            name,
+            lambda w, item=item, change=change: f"{change} WHERE {_kept(w, item)}",
+            lambda w, row=row: {"account": w.carol.pk, "day": "2026-01-05", "region": "cn-mainland"} | row,
+        )
+        for name, item, change, row in (
+            ("billed_is_used_unless_it_waits", "ai.face", MORE, {"expected": 778, "found": 777}),
+            ("billed_is_used_unless_it_waits", "device.gb28181", MORE, {"expected": 2, "found": 1}),
+            ("billed_is_never_above_used", "ai.face", "DELETE FROM settlement_dayusage", {"expected": 0}),
+            ("billed_is_never_above_used", "bandwidth.down", LESS, {"expected": 30 * MBPS - 1}),
+            ("kept_quantity_is_its_curve", "bandwidth.down", MORE, {"expected": 30 * MBPS}),
+            ("kept_quantity_is_its_curve", "storage.standard", LESS, {}),
+            ("kept_quantity_is_its_curve", "bandwidth.down", f"{CURVE} slots[121] = 1", {"expected": 1}),
+            ("kept_quantity_is_its_curve", "storage.standard", f"{CURVE} slots[1] = 288", {}),
+            ("kept_quantity_is_its_curve", "storage.standard", f"{CURVE} slots = NULL", {"expected": None}),
+        )
+    ),
+    *(
+        (
+            "expired_day_is_kept_whole",
+            lambda w, sql=sql: sql.format(kept=_kept(w, "traffic.up"), **vars(w)),
+            lambda w, row=row: row,
+        )
+        for sql, row in (
+            ("DELETE FROM settlement_dayusage WHERE {kept}", {"day": "2026-01-05", "found": "4 rows kept, 0 events"}),
+            ("DELETE FROM settlement_expiredday", {"day": "2026-01-05", "expected": "0 rows kept, 0 events"}),
+            (
+                "UPDATE settlement_dayusage SET day = '2026-01-04' WHERE {kept}",
+                {"day": "2026-01-04", "expected": "0 rows kept, 0 events", "found": "1 rows kept, 0 events"},
+            ),
+            (
+                "INSERT INTO settlement_expiredday VALUES ('2026-03-05', now(), 0, 0, 0)",
+                {"day": "2026-03-05", "found": "0 rows kept, 7 events"},
+            ),
+        )
+    ),
     lost(MOVED, "usage", lambda w: f"bill:{w.first.pk}"),
     lost(MOVED, "purchase", lambda w: f"order:{w.order.pk}"),
     lost(MOVED, "recognition", lambda w: f"bill:{w.first.pk}"),
@@ -250,10 +308,16 @@ def _event(w: World, item: str) -> str:
     return f"{this} AND item_id = (SELECT id FROM packs_item WHERE code = '{item}')"
 
 
+def _kept(w: World, item: str) -> str:
+    """The condition of what is kept of Carol's use of an item."""
+    this = f"day = '2026-01-05' AND account_id = {w.carol.pk}"
+    return f"{this} AND item_id = (SELECT id FROM packs_item WHERE code = '{item}')"
+
+
 def test_a_sound_world_is_found_sound_and_every_check_looks_at_rows(world: World) -> None:
     outcome = audit()
     assert [check.name for check in outcome.checks if check.breaks] == []
-    assert (outcome.ok, outcome.waiting) == (True, 0)
+    assert (outcome.ok, outcome.waiting, outcome.expired_days) == (True, 0, 1)
     assert [check.name for check in outcome.checks if not check.rows_checked] == []
     assert [check.name for check in outcome.checks] == list(CHECKS)
 
@@ -313,6 +377,8 @@ def test_the_command_says_that_all_holds(world: World) -> None:
     shown = json.loads(printed)
     assert (code, shown["ok"], [check["name"] for check in shown["checks"]]) == (0, True, list(CHECKS))
     assert all(check["broken"] == [] and check["rows_checked"] > 0 for check in shown["checks"])
+    assert shown["expired_days"] == 1
+    assert "1 days are proved against what is kept" in run_command()[0]
 
 
 def test_the_command_exits_1_and_names_the_row(world: World) -> None:

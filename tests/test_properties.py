@@ -18,9 +18,9 @@ from packs.models import Item
 from packs.revenue import DrawnItem, recognised, refund_of_used
 from settlement import aggregation
 from settlement.aggregation import Report
-from settlement.metering import day_quantities
 from settlement.models import Bill, BillLine
 from settlement.rating import DayRules, ItemRule, Usage, amount_due, rate
+from settlement.usage import day_quantities
 from tests.worlds import assert_books, at, buy, event, night, opened, send
 
 DAY = date(2026, 3, 5)

@@ -21,6 +21,7 @@ class Command(ClockCommand):
         shown = {
             "ok": outcome.ok,
             "waiting_account_days": outcome.waiting,
+            "expired_days": outcome.expired_days,
             "checks": [
                 {"name": check.name, "rows_checked": check.rows_checked, "broken": check.broken}
                 for check in outcome.checks
@@ -40,3 +41,4 @@ class Command(ClockCommand):
             for row in check["broken"]:
                 self.stdout.write(f"        {row}")
         self.stdout.write(f"{result['waiting_account_days']} account-days have usage that no run has read yet")
+        self.stdout.write(f"{result['expired_days']} days are proved against what is kept of their expired usage")
