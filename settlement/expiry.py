@@ -45,7 +45,7 @@ class Gone(Exception):
 
 
 class Outcome(NamedTuple):
-    """What became of a day; `stays` is None when it expired, or would in a dry run."""
+    """What became of a day: what went and what is kept, or why it stays; of a dry run, what would go."""
 
     day: date
     events: int
@@ -88,11 +88,12 @@ def _outcome(day: date, now: datetime, *, detach: bool, dry_run: bool) -> Outcom
     except Gone:
         return None
     except Stays as stays:
-        return Outcome(day, *partitions.measure(day), 0, stays)
+        return Outcome(day, 0, 0, 0, stays)
 
 
 def _expire(day: date, now: datetime, *, detach: bool, dry_run: bool) -> Outcome:
     """Expire a day in the caller's transaction. Raises Stays and Gone."""
+    partitions.take_turn()  # two that had both read usage would wait for each other to drop it
     _close(day)
     if waiting := _waiting(day):
         raise Stays("has usage that is not billed yet", waiting)
@@ -123,9 +124,7 @@ def _close(day: date) -> None:
     except OperationalError as error:
         _only_a_lock(error)
         holder = partitions.holder_of(partitions.partition_name(day))
-        raise Stays(
-            f"is being written to by an ingest that has not committed, or expired by another{holder}"
-        ) from error
+        raise Stays(f"is being written to by an ingest that has not committed{holder}") from error
 
 
 def _waiting(day: date) -> list[dict[str, Any]]:

@@ -82,20 +82,28 @@ def measure(day: date) -> tuple[int, int]:
         return int(events), int(size)
 
 
+def take_turn() -> None:
+    """Wait until nobody else removes a partition, and be the one until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(7206, 2)")
+
+
 def close_to_writers(day: date) -> None:
-    """Lock a day's partition until the transaction ends: read by all, written by none, in one hand only.
+    """Lock a day's partition until the transaction ends: read by all, written by none.
 
     Waits for whoever has written to it and not committed, as long as `lock_timeout` allows.
     """
     with connection.cursor() as cursor:
-        cursor.execute(f"LOCK TABLE {partition_name(day)} IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute(f"LOCK TABLE {partition_name(day)} IN SHARE MODE")
 
 
 def writer_waits(day: date) -> bool:
     """Whether somebody waits to write to a day's partition that we have closed."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = %s::regclass AND NOT granted)", [partition_name(day)]
+            """SELECT EXISTS (SELECT FROM pg_locks
+            WHERE relation = %s::regclass AND mode = 'RowExclusiveLock' AND NOT granted)""",
+            [partition_name(day)],
         )
         return bool(cursor.fetchone()[0])
 

@@ -20,7 +20,7 @@ from pytest_django import Settings
 
 from accounts.models import Account, User
 from packs.models import Item
-from settlement import expiry, partitions
+from settlement import expiry, partitions, usage
 from settlement.audit import audit
 from settlement.events import decode_batch, judge_all
 from settlement.metering import store
@@ -269,10 +269,10 @@ def test_an_aggregate_that_the_audit_reads_otherwise_keeps_the_day(
     manage: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, _ = settled_world()
-    wrong = expiry.keep_day
+    rightly = usage.keep_day
 
     def keep_wrongly(day: date) -> int:
-        kept = wrong(day)
+        kept = rightly(day)
         if day == DAY:
             DayUsage.objects.filter(day=day, account=alice, item__code="traffic.down").update(quantity=1)
         return kept
@@ -311,7 +311,7 @@ def test_a_stray_mark_of_an_expired_day_bills_nothing(manage: Shell) -> None:
 def test_a_bill_of_an_expired_day_still_tells_when_the_peak_was(manage: Shell, client: Client) -> None:
     alice, _ = settled_world()
     alice.user = User.objects.create_user("alice@example.com", "secret")
-    alice.save()
+    alice.save(update_fields=["user"])
     client.force_login(alice.user)
     expired, whole = (f"/bills/{bill_of(alice, day).pk}/" for day in ("2026-03-05", "2026-03-06"))
     why = re.findall(r'class="why">[^<]*', client.get(expired).content.decode())
@@ -414,7 +414,7 @@ def test_an_ingest_that_comes_while_the_day_is_closed_is_let_in_and_keeps_it(
 ) -> None:
     """It judged its events when they were not too old, and writes them after the proof has begun."""
     alice, _ = settled_world()
-    keep_day = expiry.keep_day
+    keep_day = usage.keep_day
     accepted: list[int] = []
 
     def ingest_late() -> None:
@@ -460,9 +460,12 @@ def test_a_short_reader_is_waited_for(impatient: None, manage: Shell, monkeypatc
     timer = threading.Event()
     with elsewhere("SELECT count(*) FROM settlement_usageevent"):
         ran: list[Any] = []
-        thread = threading.Thread(
-            target=lambda: (ran.append(expiry.expire_usage(before=date(2026, 3, 6), now=at(LATER))), connection.close())
-        )
+
+        def go() -> None:
+            ran.append(expiry.expire_usage(before=date(2026, 3, 6), now=at(LATER)))
+            connection.close()
+
+        thread = threading.Thread(target=go)
         thread.start()
         timer.wait(0.3)
         assert not ran
@@ -500,6 +503,7 @@ def test_two_at_once_expire_each_day_once(manage: Shell) -> None:
         thread.join(60)
     assert len(found) == 2
     gone = [outcome for outcomes in found for outcome in outcomes]
+    assert [outcome.stays for outcome in gone if outcome.stays] == []
     assert sorted(outcome.day for outcome in gone if outcome.stays is None) == [DAY, date(2026, 3, 6)]
     assert (ExpiredDay.objects.count(), DayUsage.objects.count()) == (2, 14)
     assert_books()
