@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
+from settlement.recount import recount
+
 FIRST_ROWS = 10
 
 
@@ -49,11 +51,17 @@ DRAWN = """
     FROM settlement_drawdown AS d JOIN settlement_billline AS l ON l.id = d.line_id
     JOIN settlement_bill AS b ON b.id = l.bill_id
 """
-LINES = """
+
+
+def _lines(bills: str = "settlement_bill") -> str:
+    """Lines with what they belong to; with `DRAWN` the only place that knows how one names the other."""
+    return f"""
     SELECT l.id AS line, b.account_id, b.day, l.bill_id, l.item_id, l.region, l.quantity, l.drawn, l.charged, l.amount
-    FROM settlement_billline AS l JOIN settlement_bill AS b ON b.id = l.bill_id
+    FROM {bills} AS b JOIN settlement_billline AS l ON l.bill_id = b.id
 """
-"""Drawdowns and lines with what they belong to: the only places that know how one names the other."""
+
+
+LINES = _lines()
 
 
 def judged(expiring: date | None = None) -> str:
@@ -62,35 +70,24 @@ def judged(expiring: date | None = None) -> str:
 
     Of every day, from events or what is kept of them; of a day that is expiring, from its events alone.
     """
-    of_events = f"WHERE e.day = '{expiring}'" if expiring else ""
-    of_lines = f"WHERE day = '{expiring}'" if expiring else ""
-    kept = "" if expiring else "UNION ALL SELECT day, account_id, item_id, region, quantity FROM settlement_dayusage"
+    rated, lines = recount("true"), LINES
+    if expiring:
+        rated = recount(f"e.day = '{expiring}'", kept=False)
+        # account by account: the day alone would read every bill ever written
+        lines = _lines(
+            f"""(SELECT bill.* FROM accounts_account AS a CROSS JOIN LATERAL (
+                SELECT id, account_id, day FROM settlement_bill
+                WHERE account_id = a.id AND day = '{expiring}' OFFSET 0) AS bill)"""
+        )
     return f"""
     WITH waiting AS (
         SELECT account_id, day FROM settlement_pendingday
         UNION SELECT unnest(account_ids), unnest(days) FROM settlement_usagebatch
-    ), report AS (
-        SELECT e.day, e.account_id, e.item_id, e.region, i.aggregation, e.resource,
-               div(extract(epoch FROM e.occurred_at)::numeric, 300) AS slot, e.source, max(e.quantity) AS top,
-               sum(e.quantity) AS whole
-        FROM settlement_usageevent AS e JOIN packs_item AS i ON i.id = e.item_id {of_events}
-        GROUP BY e.day, e.account_id, e.item_id, e.region, i.aggregation, e.resource, slot, e.source
-    ), slot AS (
-        SELECT day, account_id, item_id, region, aggregation, slot, sum(top) AS top, sum(whole) AS whole
-        FROM report GROUP BY day, account_id, item_id, region, aggregation, slot
-    ), seen AS (
-        SELECT day, account_id, item_id, region, count(DISTINCT resource) AS resources
-        FROM report WHERE aggregation = 'distinct' AND top > 0 GROUP BY day, account_id, item_id, region
     ), rated AS (
-        SELECT day, account_id, item_id, region, CASE aggregation
-            WHEN 'sum' THEN sum(whole) WHEN 'peak' THEN max(top)
-            WHEN 'mean' THEN floor(sum(top) / 288 + 0.5) ELSE max(coalesce(resources, 0)) END AS quantity
-        FROM slot LEFT JOIN seen USING (day, account_id, item_id, region)
-        GROUP BY day, account_id, item_id, region, aggregation
-        {kept}
+        {rated}
     ), billed AS (
         SELECT day, account_id, item_id, region, sum(quantity) AS quantity
-        FROM ({LINES}) AS l {of_lines} GROUP BY day, account_id, item_id, region
+        FROM ({lines}) AS l GROUP BY day, account_id, item_id, region
     ), both_sides AS (
         SELECT day, account_id, item_id, region, coalesce(rated.quantity, 0) AS rated,
                coalesce(billed.quantity, 0) AS billed
