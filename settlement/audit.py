@@ -51,11 +51,17 @@ DRAWN = """
     FROM settlement_drawdown AS d JOIN settlement_billline AS l ON l.id = d.line_id
     JOIN settlement_bill AS b ON b.id = l.bill_id
 """
-LINES = """
+
+
+def _lines(bills: str = "settlement_bill") -> str:
+    """Lines with what they belong to; with `DRAWN` the only place that knows how one names the other."""
+    return f"""
     SELECT l.id AS line, b.account_id, b.day, l.bill_id, l.item_id, l.region, l.quantity, l.drawn, l.charged, l.amount
-    FROM settlement_billline AS l JOIN settlement_bill AS b ON b.id = l.bill_id
+    FROM {bills} AS b JOIN settlement_billline AS l ON l.bill_id = b.id
 """
-"""Drawdowns and lines with what they belong to: the only places that know how one names the other."""
+
+
+LINES = _lines()
 
 
 def judged(expiring: date | None = None) -> str:
@@ -64,18 +70,24 @@ def judged(expiring: date | None = None) -> str:
 
     Of every day, from events or what is kept of them; of a day that is expiring, from its events alone.
     """
-    events = f"e.day = '{expiring}'" if expiring else "true"
-    of_lines = f"WHERE day = '{expiring}'" if expiring else ""
-    kept = "" if expiring else "UNION ALL SELECT day, account_id, item_id, region, quantity FROM settlement_dayusage"
+    rated, lines = recount("true"), LINES
+    if expiring:
+        rated = recount(f"e.day = '{expiring}'", kept=False)
+        # account by account: the day alone would read every bill ever written
+        lines = _lines(
+            f"""(SELECT bill.* FROM accounts_account AS a CROSS JOIN LATERAL (
+                SELECT id, account_id, day FROM settlement_bill
+                WHERE account_id = a.id AND day = '{expiring}' OFFSET 0) AS bill)"""
+        )
     return f"""
     WITH waiting AS (
         SELECT account_id, day FROM settlement_pendingday
         UNION SELECT unnest(account_ids), unnest(days) FROM settlement_usagebatch
     ), rated AS (
-        {recount(events)} {kept}
+        {rated}
     ), billed AS (
         SELECT day, account_id, item_id, region, sum(quantity) AS quantity
-        FROM ({LINES}) AS l {of_lines} GROUP BY day, account_id, item_id, region
+        FROM ({lines}) AS l GROUP BY day, account_id, item_id, region
     ), both_sides AS (
         SELECT day, account_id, item_id, region, coalesce(rated.quantity, 0) AS rated,
                coalesce(billed.quantity, 0) AS billed

@@ -55,7 +55,7 @@ WITH {LINES}, tariff AS (
     UNION SELECT mark.account_id FROM settlement_usagebatch AS batch,
           unnest(batch.account_ids, batch.days) AS mark (account_id, day) WHERE mark.day = %(day)s
 ), used AS (
-    {recount("e.day = %(day)s")}
+    {recount("e.day = %(day)s", kept=False)}
     UNION ALL SELECT day, account_id, item_id, region, quantity FROM settlement_dayusage
     WHERE day = %(day)s AND (SELECT true FROM settlement_expiredday WHERE day = %(day)s)
 ), billed AS (

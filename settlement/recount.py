@@ -1,13 +1,19 @@
-"""A day's quantities counted again from the raw events, in SQL of its own, for the audit and the certificate (rules 2).
+"""A day's quantities counted again from the raw events, in SQL of its own, for the audit, the certificate and
+expiry (rules 2).
 
-Shares no code with `metering` and `aggregation`: a check that calls what it checks finds nothing.
+Shares no code with `usage` and `aggregation`: a check that calls what it checks finds nothing.
 """
 
+KEPT = """
+        UNION ALL
+        SELECT e.day, e.account_id, e.item_id, e.region, e.quantity FROM settlement_dayusage AS e WHERE {which}"""
 
-def recount(which: str) -> str:
+
+def recount(which: str, *, kept: bool = True) -> str:
     """A query of (day, account_id, item_id, region, quantity) over the events `e` that a condition picks.
 
-    Halves are rounded up by whole numbers: a quotient has but so many digits.
+    The condition may name `day` and `account_id`: of expired days it picks what is `kept` of them, where that is
+    wanted too. Halves are rounded up by whole numbers: a quotient has but so many digits.
     """
     return f"""
         SELECT e.day, e.account_id, e.item_id, e.region, sum(e.quantity) AS quantity
@@ -32,4 +38,4 @@ def recount(which: str) -> str:
                     GROUP BY e.day, e.account_id, e.item_id, e.region, e.source, e.resource, slot) AS series
               GROUP BY day, account_id, item_id, region, slot) AS s
         JOIN packs_item AS i ON i.id = s.item_id
-        GROUP BY s.day, s.account_id, s.item_id, s.region, i.aggregation"""
+        GROUP BY s.day, s.account_id, s.item_id, s.region, i.aggregation""" + (KEPT.format(which=which) if kept else "")

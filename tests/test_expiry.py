@@ -24,7 +24,7 @@ from settlement import expiry, partitions, usage
 from settlement.audit import audit
 from settlement.events import decode_batch, judge_all
 from settlement.metering import store
-from settlement.models import BillLine, DayUsage, ExpiredDay, PendingDay, UsageBatch, UsageEvent
+from settlement.models import BillLine, DayUsage, ExpiredDay, PendingDay, SettlementRun, UsageBatch, UsageEvent
 from settlement.runs import settle
 from settlement.usage import day_quantities, day_slots
 from tests.conftest import ROOT, database_url, eventually
@@ -305,6 +305,8 @@ def test_a_stray_mark_of_an_expired_day_bills_nothing(manage: Shell) -> None:
     PendingDay.objects.create(account=alice, day=DAY)
     result = settle(now=at(LATER))
     assert (result.bills, result.failed) == (0, [])
+    run = SettlementRun.objects.latest("id")  # whose certificate counts again from what is kept
+    assert (run.balances, run.certificate.filter(day=DAY, accepted=60_005).count()) == (True, 1)
     assert_books()
 
 
