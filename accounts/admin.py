@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from accounts import key_admin as key_admin  # registers its pages
 from accounts.ledger import ReferenceReused, record_adjustment, record_top_up
 from accounts.models import Account, Notice, Transfer, User
+from accounts.webhook_models import Attempt, Delivery, Endpoint
 from iss_billing import formats
 from iss_billing.staff import LookOnly, LookOnlyInline, integer_of, money_field
 
@@ -207,6 +208,56 @@ class NoticeAdmin(LookOnly):
     list_display = ("id", "account", "kind", "created_at", "sent_at", "attempts", "last_error")
     list_filter = ("kind",)
     search_fields = ("account__name", "=account__id")
+    list_select_related = ("account",)
+    ordering = ("-id",)
+
+
+class AttemptInline(LookOnlyInline):
+    """How the attempts of a delivery went."""
+
+    model = Attempt
+    fields = readonly_fields = ("time", "status", "milliseconds", "error", "answer")
+    ordering = ("id",)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(LookOnly):
+    """What endpoints were sent."""
+
+    inlines = (AttemptInline,)
+    list_display = ("id", "endpoint", "account", "type", "created_at", "status", "next_attempt_at", "delivered_at")
+    list_filter = (
+        "type",
+        ("next_attempt_at", admin.EmptyFieldListFilter),
+        ("delivered_at", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("=id", "=endpoint__id", "=endpoint__account__id", "message")
+    list_select_related = ("endpoint__account",)
+    ordering = ("-id",)
+    show_full_result_count = False
+
+    @admin.display(description=gettext_lazy("account"))
+    def account(self, delivery: Delivery) -> Account | None:
+        """None for the platform's."""
+        return delivery.endpoint.account
+
+    @admin.display(description=gettext_lazy("state"))
+    def status(self, delivery: Delivery) -> str:
+        """What has become of it."""
+        return str(delivery.status.label)
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(LookOnly):
+    """Webhook endpoints, without their secrets."""
+
+    list_display = ("id", "account", "url", "created_at", "failing_since", "disabled_at", "deleted_at")
+    list_filter = (
+        ("account", admin.EmptyFieldListFilter),
+        ("disabled_at", admin.EmptyFieldListFilter),
+        ("deleted_at", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("=id", "=account__id", "account__name", "url")
     list_select_related = ("account",)
     ordering = ("-id",)
 

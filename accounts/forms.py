@@ -1,4 +1,4 @@
-"""Forms of the accounts: signing up."""
+"""Forms of the accounts: signing up, adding a webhook."""
 
 from django import forms
 from django.contrib.auth.password_validation import validate_password
@@ -6,6 +6,8 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.webhook_models import EventType
+from accounts.webhooks import LONGEST_URL
 
 
 class SignUpForm(forms.Form):
@@ -34,3 +36,24 @@ class SignUpForm(forms.Form):
                 validate_password(password, User(email=self.cleaned_data.get("email", "")))
             except ValidationError as error:
                 self.add_error("password", error)
+
+
+OF_ONE_ACCOUNT = [choice for choice in EventType.choices if choice[0] != EventType.ACCOUNT_OPENED]
+"""An account cannot hear of its own opening."""
+
+
+class EndpointForm(forms.Form):
+    """An address and what it is told of."""
+
+    url = forms.CharField(
+        label=_("Address"),
+        max_length=LONGEST_URL,
+        widget=forms.URLInput(attrs={"placeholder": "https://example.com/hooks", "autocomplete": "off"}),
+        help_text=_("Messages are sent there as POST requests, over https, to the public internet only."),
+    )
+    events = forms.MultipleChoiceField(
+        label=_("Events"),
+        choices=OF_ONE_ACCOUNT,
+        initial=[value for value, _label in OF_ONE_ACCOUNT],
+        widget=forms.CheckboxSelectMultiple,
+    )

@@ -8,6 +8,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from accounts import notices, standing
+from accounts.account_events import payment_received
 from accounts.models import MOVES, Account, Book, Kind, Transfer, User
 
 
@@ -73,6 +74,8 @@ def post(
         account.balance, account.arrears_since, account.announced = balance, change.arrears_since, change.announced
         account.save(update_fields=["balance", "arrears_since", "announced"])
         notices.announce_standing({account.pk: change.news}, {account.pk: balance}, now)
+    if kind == Kind.TOP_UP:
+        payment_received(transfer, now)
     return transfer
 
 

@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from accounts import standing
+from accounts import standing, webhook_models  # noqa: F401 - Django finds the models of an app by its module `models`
 from iss_billing.fields import WideIntegerField
 
 BANDWIDTH, TRAFFIC = "bandwidth", "traffic"
@@ -83,6 +83,8 @@ class Account(models.Model):
     arrears_since = models.DateTimeField(_("in arrears since"), null=True)
     announced = models.CharField(_("announced standing"), max_length=10, default=standing.ACTIVE)
     """The standing that the customer was last told of; the present one is `standing_at`."""
+    low_percent = models.PositiveSmallIntegerField(_("threshold (%)"), default=20, db_default=20)
+    """A pack with this much left, or less, is low, and the customer is told so; 0: never."""
 
     class Meta:
         verbose_name = _("account")
@@ -93,6 +95,7 @@ class Account(models.Model):
                 condition=Q(balance__lt=0, arrears_since__isnull=False) | Q(balance__gte=0, arrears_since__isnull=True),
             ),
             models.CheckConstraint(name="account_carry_within_half_a_fen", condition=Q(carry__range=(-5000, 5000))),
+            models.CheckConstraint(name="account_low_percent", condition=Q(low_percent__lt=100)),
         ]
         # the few rows in arrears are found without reading all; the night rarely changes what this indexes
         indexes = [models.Index("arrears_since", name="account_arrears", condition=Q(arrears_since__isnull=False))]
@@ -253,7 +256,9 @@ class Notice(models.Model):
         SUSPENDED = "suspended", _("service suspended")
         RESUMED = "resumed", _("service resumed")
         RECLAIMED = "reclaimed", _("resources reclaimed")
+        PACK_LOW = "pack_low", _("pack running low")
         PACK_EXHAUSTED = "pack_exhausted", _("pack used up")
+        ENDPOINT_DISABLED = "endpoint_disabled", _("webhook turned off")
 
     account = models.ForeignKey(
         Account, models.PROTECT, related_name="notices", db_index=False, verbose_name=_("account")

@@ -1,5 +1,6 @@
 """What a notice says, in the active language: the same words in the mail and in the console."""
 
+from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any
 
@@ -12,8 +13,8 @@ from iss_billing.days import SHANGHAI
 
 def text_of(notice: Notice) -> tuple[str, str]:
     """Subject and body."""
-    if notice.kind == Notice.Type.PACK_EXHAUSTED:
-        return _pack_exhausted(notice.data)
+    if notice.kind in PLAIN:
+        return PLAIN[notice.kind](notice.data)
     words = {
         "balance": notice.data["balance"].replace("-", formats.MINUS),
         "suspends": _moment(notice.data["suspends_at"]),
@@ -47,12 +48,7 @@ def text_of(notice: Notice) -> tuple[str, str]:
 
 
 def _pack_exhausted(data: dict[str, Any]) -> tuple[str, str]:
-    english = not formats.chinese()
-    words = {
-        "name": data["name_en" if english else "name_zh"],
-        "day": _day(data["day"]),
-        "bought": _day(data["purchased_day"]),
-    }
+    words = _pack(data)
     return (
         _("%(name)s: a pack is used up") % words,
         _(
@@ -61,6 +57,42 @@ def _pack_exhausted(data: dict[str, Any]) -> tuple[str, str]:
         )
         % words,
     )
+
+
+def _pack_low(data: dict[str, Any]) -> tuple[str, str]:
+    words = _pack(data) | {
+        "left": str(formats.remaining(data["remaining"], data["unit"])),
+        "total": str(formats.size(data["total"], data["unit"])),
+    }
+    return (
+        _("%(name)s: a pack is running low") % words,
+        _(
+            "The usage of %(day)s drew the pack bought on %(bought)s down to %(left)s of %(total)s. When it is used "
+            "up, the next pack of this type is drawn from, or usage is charged pay-as-you-go when there is none."
+        )
+        % words,
+    )
+
+
+def _pack(data: dict[str, Any]) -> dict[str, str]:
+    name = data["name_zh" if formats.chinese() else "name_en"]
+    return {"name": name, "day": _day(data["day"]), "bought": _day(data["purchased_day"])}
+
+
+def _endpoint_disabled(data: dict[str, Any]) -> tuple[str, str]:
+    words = {"url": data["url"]}
+    if data["gone"]:
+        why = _("%(url)s answered 410 Gone: it wants no more messages, and none are sent to it.")
+    else:
+        why = _("%(url)s has taken no message for 3 days: none are sent to it until it is turned on again.")
+    return _("A webhook is turned off"), why % words
+
+
+PLAIN: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
+    Notice.Type.PACK_LOW: _pack_low,
+    Notice.Type.PACK_EXHAUSTED: _pack_exhausted,
+    Notice.Type.ENDPOINT_DISABLED: _endpoint_disabled,
+}
 
 
 def _day(text: str) -> str:

@@ -16,8 +16,10 @@ from django.db.models import Q
 from django.utils import translation
 
 from accounts import standing
+from accounts.account_events import standing_changed
 from accounts.models import Notice
 from accounts.notice_texts import text_of
+from accounts.waking import wake
 from iss_billing.money import format_decimal
 
 log = logging.getLogger(__name__)
@@ -43,16 +45,14 @@ def write(entries: Iterable[Entry], now: datetime) -> None:
 def _wake_worker() -> None:
     from accounts.tasks import deliver_notices  # tasks import this module
 
-    try:
-        deliver_notices.apply_async(retry=False)
-    except deliver_notices.OperationalError as error:
-        log.warning("no broker to wake a worker with (%s): notices go out with the next tick", error)
+    wake(deliver_notices)
 
 
 def announce_standing(
     news: Mapping[int, Iterable[tuple[str, datetime]]], balances: Mapping[int, int], now: datetime
 ) -> None:
-    """Write what `standing.after_posting` found to tell, per account; each once for each arrears."""
+    """Write what `standing.after_posting` found to tell, per account, as notices and events; each once an arrears."""
+    standing_changed(news, now)
     write(
         [
             (

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.db import IntegrityError, transaction
 
+from accounts.account_events import account_opened
 from accounts.models import Account, User
 
 
@@ -26,4 +27,6 @@ def open_account(
                     user = User.objects.create_user(email, password)
             except IntegrityError as error:
                 raise EmailTaken(f"there is a login {email} already") from error
-        return Account.objects.create(name=name, opened_at=now, user=user, language=language)
+        account = Account.objects.create(name=name, opened_at=now, user=user, language=language)
+        account_opened(account, now)
+        return account

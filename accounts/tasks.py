@@ -1,12 +1,46 @@
-"""Celery tasks of the accounts."""
+"""Celery tasks of the accounts. Webhooks have a queue of their own: the night is not to wait for slow receivers."""
+
+import time
 
 from celery import shared_task
 from django.utils import timezone
 
 from accounts import notices
+from accounts.waking import wake
+from accounts.webhook_delivery import Slice, due, due_endpoints, forget_old, only_sender, send_slice
+
+TURN_SECONDS = 20
+"""An endpoint with much to be sent lets the others go in between."""
 
 
 @shared_task
 def deliver_notices() -> int:
     """Mail the notices that are due; how many."""
     return notices.deliver(timezone.now())
+
+
+@shared_task
+def deliver_webhooks() -> None:
+    """Hand out every endpoint that something is to be sent to."""
+    for endpoint_id in due_endpoints(timezone.now()):
+        wake(deliver_webhooks_to, endpoint_id)
+
+
+@shared_task
+def deliver_webhooks_to(endpoint_id: int) -> None:
+    """Send what is due to one endpoint; where somebody is at it already, nothing."""
+    begun, went = time.monotonic(), Slice.SENT
+    with only_sender(endpoint_id) as alone:
+        if not alone:
+            return
+        while went is Slice.SENT and time.monotonic() - begun < TURN_SECONDS:
+            went = send_slice(endpoint_id, timezone.now())
+    # also for what was written after the last look, while others were still turned away
+    if went is not Slice.NO_ANSWER and due(timezone.now()).filter(endpoint_id=endpoint_id).exists():
+        wake(deliver_webhooks_to, endpoint_id)
+
+
+@shared_task
+def forget_old_webhooks() -> int:
+    """Delete deliveries that are a month old; how many."""
+    return forget_old(timezone.now())

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from accounts import key_pages, views
+from accounts import key_pages, views, webhook_views
 
 urlpatterns = [
     path("sign-up/", views.sign_up, name="sign-up"),
@@ -19,4 +19,9 @@ urlpatterns = [
     path("top-up/", views.top_up, name="top-up"),
     path("ledger/", views.ledger, name="ledger"),
     path("inbox/", views.inbox, name="inbox"),
+    path("webhooks/", webhook_views.webhooks, name="webhooks"),
+    path("webhooks/new/", webhook_views.add_webhook, name="add-webhook"),
+    path("webhooks/<int:pk>/", webhook_views.webhook, name="webhook"),
+    path("webhooks/<int:pk>/<slug:act>/", webhook_views.act_on_webhook, name="act-on-webhook"),
+    path("webhooks/<int:pk>/resend/<int:delivery_pk>/", webhook_views.resend_message, name="resend-message"),
 ]

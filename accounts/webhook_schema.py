@@ -39,7 +39,7 @@ EventName = Literal[
 class WebhookRequest(Struct):
     """Where to send, and which events; left out, all of them."""
 
-    url: Annotated[str, Meta(max_length=500, extra_json_schema={"format": "uri"})]
+    url: Annotated[str, Meta(max_length=2000, extra_json_schema={"format": "uri"})]
     events: list[EventName] | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -3,6 +3,7 @@
 from django.urls import path, re_path
 
 from accounts import api as accounts
+from accounts import webhook_api as webhooks
 from iss_billing import reference
 from iss_billing.problems import not_found
 from packs import api as packs
@@ -24,6 +25,12 @@ urlpatterns = [
     path("bills/<str:pk>/", settlement.BillView.as_view(), name="api-bill"),
     path("ledger/", accounts.LedgerView.as_view(), name="api-ledger"),
     path("estimate/", settlement.EstimateView.as_view(), name="api-estimate"),
+    path("webhooks/", webhooks.WebhooksView.as_view(), name="api-webhooks"),
+    path("webhooks/<str:pk>/", webhooks.WebhookView.as_view(), name="api-webhook"),
+    path("webhooks/<str:pk>/rotate/", webhooks.WebhookRotateView.as_view(), name="api-webhook-rotate"),
+    path("webhooks/<str:pk>/enable/", webhooks.WebhookEnableView.as_view(), name="api-webhook-enable"),
+    path("webhooks/<str:pk>/deliveries/", webhooks.DeliveriesView.as_view(), name="api-deliveries"),
+    path("webhooks/<str:pk>/deliveries/<str:delivery_pk>/resend/", webhooks.ResendView.as_view(), name="api-resend"),
     path("usage/", settlement.UsageView.as_view(), name="api-usage"),
     path("entitlements/", entitlements.EntitlementsView.as_view(), name="api-entitlements"),
     path("entitlements/<str:account_id>/", entitlements.EntitlementView.as_view(), name="api-entitlement"),

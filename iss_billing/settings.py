@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from iss_billing import embedded, links
+from iss_billing.networks import parse_networks
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = BASE_DIR / "var"
@@ -180,12 +181,14 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1/",
     "POSTPROCESSING_HOOKS": ["iss_billing.openapi.complete"],
 }
+WEBHOOK_ALLOW_NETS = parse_networks("WEBHOOK_ALLOW_NETS", env.list("WEBHOOK_ALLOW_NETS", default=[]))
 
 # ── Celery ───────────────────────────────────────────────────────────────────────────────────────────
 # kombu calls a socket's URL and its database otherwise than redis-py
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ROUTES = {"accounts.tasks.deliver_webhooks*": {"queue": "webhooks"}}  # receivers may be slow
 CELERY_TASK_ACKS_LATE = True  # a task whose worker was killed runs again; each is idempotent
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -201,6 +204,8 @@ CELERY_BEAT_SCHEDULE = {
     "tell operators": {"task": "settlement.tasks.tell_operators", "schedule": 60.0},
     "sweep arrears": {"task": "settlement.tasks.sweep_arrears", "schedule": 300.0},
     "deliver notices": {"task": "accounts.tasks.deliver_notices", "schedule": 60.0},
+    "deliver webhooks": {"task": "accounts.tasks.deliver_webhooks", "schedule": 60.0},
+    "forget old webhooks": {"task": "accounts.tasks.forget_old_webhooks", "schedule": crontab(hour="5", minute="20")},
     "collect usage": {"task": "settlement.tasks.collect_usage", "schedule": 300.0},
     "make partitions": {"task": "settlement.tasks.make_partitions", "schedule": crontab(hour="*/6", minute="10")},
 }

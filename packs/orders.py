@@ -12,6 +12,7 @@ from accounts.ledger import lock_account, post
 from accounts.models import Account, Kind
 from iss_billing.days import day_of
 from iss_billing.money import format_decimal
+from packs.events import order_placed
 from packs.models import Order, OrderLine, Pack, Sku
 from packs.tariff import sku_prices
 
@@ -80,6 +81,7 @@ def _buy(account: Account, lines: Sequence[LineRequest], key: str, digest: str, 
     # the ids rise in this order, and with them the drawing order: order, line, unit (rules 4.3)
     Pack.objects.bulk_create((_pack(account, row, now) for row in rows for _ in range(row.quantity)), batch_size=2000)
     post(account, kind=Kind.PURCHASE, amount=total, reference=f"order:{order.pk}", now=now)
+    order_placed(order, now)
     return order
 
 

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from accounts.ledger import lock_account, post
 from accounts.models import Account, Kind, User
+from packs.events import pack_refunded
 from packs.models import REFUND_WINDOW, Pack
 
 
@@ -62,3 +63,4 @@ def close_pack(
     for kind, fen in ((Kind.REFUND, amount), (Kind.RECOGNITION, rest)):
         if fen:
             post(account, kind=kind, amount=fen, reference=reference, now=now, reason=reason, made_by=made_by)
+    pack_refunded(pack.pk, account.pk, now)

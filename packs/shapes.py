@@ -5,9 +5,10 @@ from datetime import date, datetime
 from typing import Any
 
 from accounts.modes import mode_on
-from accounts.shapes import fen, micro, moment
+from accounts.shapes import fen, moment
 from iss_billing.days import day_of
 from packs.models import Item, Order, Pack, Sku
+from packs.price_events import tariff_shape
 from packs.tariff import sku_prices, tariff_on
 
 
@@ -84,17 +85,7 @@ def catalogue_shape(now: datetime) -> dict[str, Any]:
             if sku.pk in prices
         ],
         "tariff": [
-            {
-                "item": items[item].code,
-                "name": items[item].name,
-                "region": region,
-                "price": micro(price.price),
-                "per": price.per,
-                "unit": items[item].unit,
-                "aggregation": items[item].aggregation,
-                "requires_billing_mode": items[item].requires_billing_mode,
-                "effective_from": price.effective_day.isoformat(),
-            }
+            tariff_shape(items[item], region, price.price, price.per, price.effective_day)
             for (item, region), price in tariff
         ],
     }

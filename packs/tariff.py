@@ -10,6 +10,7 @@ from accounts.models import User
 from iss_billing.days import day_of
 from iss_billing.money import MICRO_PER_YUAN
 from packs.models import Item, Sku, SkuPrice, TariffPrice
+from packs.price_events import price_announced
 
 HIGHEST = 10**9
 """No price is above this many yuan: beyond it somebody mistyped."""
@@ -115,7 +116,7 @@ def set_tariff(
     with transaction.atomic():
         _serialise(-item.pk)
         before = tariff_on(effective_day).get((item.pk, region))
-        return TariffPrice.objects.create(
+        made = TariffPrice.objects.create(
             item=item,
             region=region,
             price=price,
@@ -127,3 +128,5 @@ def set_tariff(
             made_by=made_by,
             reason=reason.strip(),
         )
+        price_announced(made, now)
+        return made

@@ -1,6 +1,6 @@
 """Writing what a shard was rated: bills, lines, drawdowns, transfers, packs and accounts, in a few statements."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -8,11 +8,10 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from accounts import notices, standing
-from accounts.models import Book, Kind, Notice
+from accounts.models import Book, Kind
 from iss_billing import bulk
-from iss_billing.days import day_of
 from packs.drawdown import PackState
-from packs.models import Pack
+from settlement.announcements import announce
 from settlement.loading import AccountState
 from settlement.rating import Statement
 
@@ -58,7 +57,8 @@ def write_shard(rated: Sequence[RatedDay], day: date, now: datetime) -> None:
         return
     rows = _Rows(day, now)
     with connection.cursor() as cursor:
-        for bill_id, one in zip(_reserve(cursor, "settlement_bill", len(rated)), rated, strict=True):
+        bill_ids = _reserve(cursor, "settlement_bill", len(rated))
+        for bill_id, one in zip(bill_ids, rated, strict=True):
             rows.add(bill_id, one)
         bulk.copy(cursor, BILLS, rows.bills)
         bulk.copy(cursor, LINES, rows.lines)
@@ -70,7 +70,7 @@ def write_shard(rated: Sequence[RatedDay], day: date, now: datetime) -> None:
             cursor.execute(UPDATE_PACKS, bulk.columns(states))
         cursor.execute(UPDATE_ACCOUNTS, bulk.columns(rows.accounts))
     notices.announce_standing(rows.news, rows.balances, now)
-    notices.write(_used_up(rated, day), now)
+    announce(rated, bill_ids, day, now)
 
 
 class _Rows:
@@ -117,29 +117,6 @@ class _Rows:
             f"\t{due}\t{bill.carry_out}\t{balance}\t{self.time}"
         )
         self.accounts.append((account.id, balance, bill.carry_out, since and since.isoformat(), announced))
-
-
-def _used_up(rated: Iterable[RatedDay], day: date) -> list[notices.Entry]:
-    """A notice for every pack that its last units were drawn from."""
-    emptied = [pack.pack_id for one in rated for pack in one.packs if pack.remaining == 0]
-    if not emptied:
-        return []
-    return [
-        (
-            pack.account_id,
-            Notice.Type.PACK_EXHAUSTED.value,
-            f"pack:{pack.pk}",
-            {
-                "name_zh": pack.pack_type.name_zh,
-                "name_en": pack.pack_type.name_en,
-                "sku": pack.sku.code,
-                "pack_id": str(pack.pk),
-                "day": day.isoformat(),
-                "purchased_day": day_of(pack.purchased_at).isoformat(),
-            },
-        )
-        for pack in Pack.objects.filter(pk__in=emptied).select_related("pack_type", "sku").order_by("pk")
-    ]
 
 
 def _reserve(cursor: CursorWrapper, table: str, number: int) -> list[int]:

@@ -1,6 +1,7 @@
 """What the API shows of bills, estimates, usage and entitlements."""
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 from accounts.shapes import fen, micro, moment
@@ -9,6 +10,7 @@ from packs.models import Item
 from settlement.entitlements import Entitlement
 from settlement.estimate import Estimate, EstimatedBill
 from settlement.models import Bill, BillLine
+from settlement.rating import Statement
 from settlement.used import Used
 
 
@@ -65,10 +67,14 @@ def estimate_shape(estimate: Estimate) -> dict[str, Any]:
 
 def _estimated(bill: EstimatedBill, codes: Mapping[int, str]) -> dict[str, Any]:
     """A bill that is not written: without ids."""
-    statement = bill.statement
+    return rated_shape(bill.day, bill.sequence, bill.statement, codes)
+
+
+def rated_shape(day: date, sequence: int, statement: Statement, codes: Mapping[int, str]) -> dict[str, Any]:
+    """A bill out of what was rated, as `bill_shape` shows the stored one, without its id and moment."""
     return {
-        "day": bill.day.isoformat(),
-        "sequence": bill.sequence,
+        "day": day.isoformat(),
+        "sequence": sequence,
         "rated_total": micro(statement.rated_total),
         "carry_in": micro(statement.carry_in),
         "amount_due": fen(statement.amount_due),

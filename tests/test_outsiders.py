@@ -13,6 +13,7 @@ from accounts.models import Account, User
 from accounts.opening import open_account
 from packs.models import Order
 from tests.api_client import problem
+from tests.hooks import listen
 from tests.worlds import at, buy, night, top_up, use
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +70,11 @@ class Alices:
         key, self.key = make_key(account_id=self.account.pk, name="alice", now=timezone.now())
         order, bill = Order.objects.get(), self.account.bills.get()
         self.things = {"order": order.pk, "pack": pack.pk, "refund": pack.pk, "bill": bill.pk, "key": key.pk}
+        endpoint, _ = listen(self.account, "https://example.com/hook")
+        top_up(self.account, "1", "2026-03-02T10:00")
+        delivery = endpoint.deliveries.get()
+        self.things |= {"webhook": endpoint.pk, "deliveries": endpoint.pk, "resend": endpoint.pk}
+        self.things |= {"delivery_pk": delivery.pk, "act": "turn-on"}
 
     def address(self, name: str) -> str:
         """The address of a route, with her own ids in it."""
@@ -79,6 +85,8 @@ class Alices:
         """Which of her things an id in a route names; a new route must be told of here."""
         if field == "account_id":
             return self.account.pk
+        if field in self.things:
+            return self.things[field]
         words = name.removeprefix("api-").split("-")
         found = [self.things[word] for word in words if word in self.things]
         assert found, f"name a thing of alice's for <{field}> of the route {name}"
