@@ -98,7 +98,7 @@ def pending_days(account_id: int) -> list[date]:
             """SELECT day FROM settlement_pendingday WHERE account_id = %s
             UNION SELECT mark.day FROM settlement_usagebatch AS batch,
                   unnest(batch.account_ids, batch.days) AS mark (account_id, day)
-            WHERE mark.account_id = %s ORDER BY 1""",
-            [account_id, account_id],
+            WHERE %s = ANY(batch.account_ids) AND mark.account_id = %s ORDER BY 1""",
+            [account_id, account_id, account_id],
         )
         return [day for (day,) in cursor.fetchall()]
