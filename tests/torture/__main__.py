@@ -8,7 +8,8 @@ from collections import Counter
 
 from tests.torture.cluster import NotUp
 from tests.torture.plants import PLANTS
-from tests.torture.round import Failed, Report, play
+from tests.torture.proofs import Failed
+from tests.torture.round import Report, play
 
 KILLS, DAYS = 60, 8
 """Of one round."""
