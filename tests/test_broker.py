@@ -27,7 +27,7 @@ from settlement import runs
 from settlement.models import Bill
 from settlement.tasks import settle_shard
 from tests.conftest import celery_worker, eventually
-from tests.worlds import assert_books, night, opened, top_up, use
+from tests.worlds import assert_books, night, opened, use
 
 
 class Broker:

@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--plant", choices=sorted(PLANTS), default="")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
     seed = random.SystemRandom().randrange(10**6) if asked.seed is None else asked.seed
     total, begun = Report(), time.monotonic()
     left = asked.kills

@@ -30,9 +30,7 @@ class Client:
     def __init__(self, cluster: Cluster, key: str) -> None:
         self.cluster, self.key = cluster, key
 
-    def call(
-        self, method: str, path: str, body: Any, at: datetime, **more: str
-    ) -> tuple[int, dict[str, Any]] | None:
+    def call(self, method: str, path: str, body: Any, at: datetime, **more: str) -> tuple[int, dict[str, Any]] | None:
         """Status and JSON; None when there was no answer, or one of 500 and above."""
         headers = {
             "Host": "localhost",
@@ -74,6 +72,8 @@ class Stage:
         self.acknowledged: set[tuple[date, str, str]] = set()
         """(day, source, id) of every event that was called accepted or a duplicate."""
         self.outcomes: dict[str, list[str]] = {name: [] for name in plan.scripts}
+        self.second_run = -1000.0
+        """When a second run was last asked for, on the monotonic clock."""
         self.retries = 0
         self.slowest = 0.0
 
@@ -150,7 +150,9 @@ class Actor(threading.Thread):
         if before < 0 or not step.gate:
             return True
         if step.gate == "billed":
-            return self.stage.wait(lambda: (self.name, before) in self.stage.billed, f"{self.name}'s day {before} billed")
+            return self.stage.wait(
+                lambda: (self.name, before) in self.stage.billed, f"{self.name}'s day {before} billed"
+            )
         return self.stage.wait(lambda: self.stage.night >= before, f"the night of day {before}")
 
     # ── acts: the outcome in a word, or None when there was no answer ────────────────────────────────
@@ -213,7 +215,9 @@ class Actor(threading.Thread):
         if answer is None:
             return None
         status, shown = answer
-        if status == 200 or shown["code"] == "already_refunded":  # by an attempt whose answer was lost, or a step before
+        if (
+            status == 200 or shown["code"] == "already_refunded"
+        ):  # by an attempt whose answer was lost, or a step before
             return "refunded"
         return self._refused(step, status, shown, "pack_used", "refund_window_over")
 

@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 SHARD = 3
-PATIENCE = timedelta(seconds=2)
+LOST_AFTER = PATIENCE = timedelta(seconds=2)
 
 
 class TortureConfig(AppConfig):
@@ -27,9 +27,13 @@ class TortureConfig(AppConfig):
         from settlement import runs, tasks
         from tests.torture import clock, plants
 
-        assert hasattr(runs, "SHARD"), "the size of a shard has another name now"
-        assert hasattr(tasks, "PATIENCE"), "the patience with a run has another name now"
-        runs.SHARD, tasks.PATIENCE = SHARD, PATIENCE
+        for module, name, value in (
+            (runs, "SHARD", SHARD),
+            (runs, "PATIENCE", PATIENCE),
+            (tasks, "LOST_AFTER", LOST_AFTER),
+        ):
+            assert hasattr(module, name), f"{name} has another name now"
+            setattr(module, name, value)
         if "TORTURE_CLOCK" in os.environ:
             timezone.now = clock.now
         connection_created.connect(introduce, dispatch_uid="torture")

@@ -85,7 +85,10 @@ class Chaos:
             thread.join()
 
     def _kill(self, kind: str) -> None:
-        for needed in {kind, *(("worker", "postgres") if kind in INSIDE else ("postgres",) if kind == "backend" else ())}:
+        for needed in {
+            kind,
+            *(("worker", "postgres") if kind in INSIDE else ("postgres",) if kind == "backend" else ()),
+        }:
             if needed in self.mending:
                 self.mending[needed].join()
         done = getattr(self, f"_kill_{kind}")()
@@ -121,7 +124,7 @@ class Chaos:
         caught = self._catch("web-%", 0.5)
         master = self.cluster.web.pid
         workers = children(master)
-        if caught and self.rng.random() < 0.5 or not workers:
+        if (caught and self.rng.random() < 0.5) or not workers:
             pid = caught.pid if caught else master
         else:
             pid = self.rng.choice((master, self.rng.choice(workers)))
@@ -151,7 +154,9 @@ class Chaos:
         caught = self._catch("w%", 2)
         if caught is None:
             with suppress(psycopg.OperationalError), self.cluster.connect() as connection:
-                found = connection.execute("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'w%'").fetchall()
+                found = connection.execute(
+                    "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'w%'"
+                ).fetchall()
                 if found:
                     kill(self.rng.choice(found)[0])
                     return "of an idle connection"
@@ -228,6 +233,7 @@ class Chaos:
         """A second run at once, or shards delivered again, those of any run."""
         try:
             if self.rng.random() < 0.4:
+                self.stage.second_run = time.monotonic()
                 self.broker.send_task("settlement.tasks.settle_night", expires=EXPIRES)
                 self.extra["second runs"] += 1
                 return

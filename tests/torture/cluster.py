@@ -113,8 +113,12 @@ class Cluster:
         self.postgres = Process("postgres", self._start_postgres, lambda: keeper._postgres_up(self.place))
         self.redis = Process("redis", self._start_redis, lambda: keeper._redis_up(self.place))
         self.web = Process("web", lambda: self._start_from_procfile("web"), self._web_up)
-        self.worker = Process("worker", lambda: self._start_from_procfile("worker"), lambda: self._said("worker", " ready."))
-        self.beat = Process("beat", lambda: self._start_from_procfile("beat"), lambda: self._said("beat", "beat: Starting"))
+        self.worker = Process(
+            "worker", lambda: self._start_from_procfile("worker"), lambda: self._said("worker", " ready.")
+        )
+        self.beat = Process(
+            "beat", lambda: self._start_from_procfile("beat"), lambda: self._said("beat", "beat: Starting")
+        )
         self.teller = Process("teller", self._start_teller, self._teller_up)
         self._teller_line = threading.Lock()
 

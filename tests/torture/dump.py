@@ -95,11 +95,15 @@ KNOWN = {
 """Tables that are compared."""
 LEFT_OUT = {
     "settlement_settlementrun", "settlement_settlementshard", "settlement_settlementfailure",
+    "settlement_certificateline", "settlement_alarm", "settlement_dayusage", "settlement_expiredday",
+    "accounts_endpoint", "accounts_endpointsecret", "accounts_delivery", "accounts_attempt",
+    "accounts_payment", "accounts_checkout", "packs_checkout",
     "settlement_usagerefusal", "accounts_apikey", "accounts_user", "accounts_user_groups",
     "accounts_user_user_permissions", "packs_item", "packs_packtype", "packs_packtype_covers", "packs_sku",
     "packs_skuprice",
 }  # fmt: skip
-"""Tables that are not: bookkeeping of runs, what no script changes, and what a retry rightly counts twice."""
+"""Tables that are not: bookkeeping of runs and of deliveries, what no script changes, and what a retry rightly counts
+twice."""
 
 _FRACTION = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d):\d\d:\d\d(\.\d+)?")
 
@@ -133,8 +137,10 @@ def differences(calm: dict[str, list[str]], storm: dict[str, list[str]], most: i
         if rows == other:
             continue
         missing, more = [row for row in rows if row not in other], [row for row in other if row not in rows]
-        found.append(f"{name}: {len(rows)} rows undisturbed, {len(other)} under torture" + (
-            "" if missing or more else ", the same in another order or number"))
+        found.append(
+            f"{name}: {len(rows)} rows undisturbed, {len(other)} under torture"
+            + ("" if missing or more else ", the same in another order or number")
+        )
         found += [f"  only undisturbed:   {row}" for row in missing[:most]]
         found += [f"  only under torture: {row}" for row in more[:most]]
     return found

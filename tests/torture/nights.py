@@ -1,13 +1,11 @@
 """Watches what settlement does, and moves the clock of the world from night to morning."""
 
-import re
 import threading
 import time
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import psycopg
-import redis
 
 from iss_billing.days import start_of
 from tests.torture.actors import Stage
@@ -16,8 +14,7 @@ from tests.torture.script import FIRST
 
 MOST_SECONDS = 240
 """Of a night: the next one begins five minutes earlier."""
-SETTLEMENT = re.compile(rb"settle_(night|missed|shard)")
-DONE = "SELECT FROM settlement_settlementrun WHERE through_day >= %s AND finished_at IS NOT NULL"
+RUNS = "SELECT finished_at IS NOT NULL, balances FROM settlement_settlementrun WHERE through_day >= %s"
 UNANNOUNCED = """
 SELECT FROM accounts_account WHERE arrears_since <= %s AND announced NOT IN ('suspended', 'reclaimed') AND id = ANY(%s)
 """
@@ -78,14 +75,12 @@ class Nights(threading.Thread):
         if time.monotonic() - self.begun > MOST_SECONDS:
             self.stage.fail(f"the night of day {number} was not over after {MOST_SECONDS} s")
         day = self.stage.plan.day(number)
-        if connection.execute(DONE, [day]).fetchone() is None:
+        if not self._finished(connection, day):
             return
         self._prove_nothing_is_forgotten(connection, day)
-        # at the clock of the sweep every run of the night stands still, so what comes late is the next night's
         sweep = start_of(self.stage.plan.day(number + 1)) + timedelta(hours=3)
         self.cluster.set_clock(sweep, moving=False)
-        moved = time.time()
-        while not self._announced(connection, sweep) or not self._quiet_since(moved):
+        while not self._announced(connection, sweep):
             if self.leaving.wait(0.1):
                 return
         self.stage.say(night=number)
@@ -94,22 +89,11 @@ class Nights(threading.Thread):
         """Whether the sweep has told everybody who is suspended by now."""
         return connection.execute(UNANNOUNCED, [sweep - timedelta(days=1), self.scripted]).fetchone() is None
 
-    def _quiet_since(self, moved: float) -> bool:
-        """Whether no worker may still be at what it began at the clock of the night."""
-        if time.time() < moved + 0.3:
-            return False
-        if time.time() > moved + EXPIRES + 1:
-            return True  # what is said to be in hand was a killed worker's
-        try:
-            pipe = redis.Redis.from_url(self.cluster.redis_url).pipeline()
-            pipe.lrange("celery", 0, -1).hgetall("unacked").zrange("unacked_index", 0, -1, withscores=True)
-            waiting, taken, since = pipe.execute()
-        except redis.RedisError:
-            return False
-        before = {tag for tag, begun in since if begun <= moved}
-        return not any(b"settle_night" in message for message in waiting) and not any(
-            tag in before and SETTLEMENT.search(message) for tag, message in taken.items()
-        )
+    def _finished(self, connection: "psycopg.Connection[Any]", day: date) -> bool:
+        """Whether every run of the night is finished, and none can begin any more: what comes late is the next one's."""
+        runs = connection.execute(RUNS, [day]).fetchall()
+        late = time.monotonic() > self.stage.second_run + EXPIRES + 1
+        return bool(runs) and all(finished for finished, _ in runs) and late
 
     def _prove_nothing_is_forgotten(self, connection: "psycopg.Connection[Any]", day: date) -> None:
         """The run is over: nobody's day up to this one is still pending."""

@@ -1,6 +1,5 @@
 """What must hold after a round."""
 
-import json
 import time
 from collections import Counter
 
@@ -75,6 +74,24 @@ def prove_nothing_is_held(servers: Cluster) -> None:
             if time.monotonic() > deadline:
                 raise Failed(f"locks are left: {held[:5]}")
             time.sleep(0.02)
+
+
+def prove_certificates(servers: Cluster) -> None:
+    """Every run is certified within its patience, and balances; no alarm was sounded."""
+    deadline = time.monotonic() + 15
+    with servers.connect() as connection:
+        while True:
+            found = connection.execute(
+                """SELECT id, finished_at, certified_at, balances FROM settlement_settlementrun
+                WHERE certified_at IS NULL OR balances IS DISTINCT FROM true"""
+            ).fetchall()
+            if not found:
+                break
+            if time.monotonic() > deadline:
+                raise Failed(f"runs without a certificate that balances: {found[:5]}")
+            time.sleep(0.05)
+        if alarms := connection.execute("SELECT subject, body FROM settlement_alarm").fetchall():
+            raise Failed(f"alarms were sounded: {alarms}")
 
 
 def prove_books(servers: Cluster) -> None:

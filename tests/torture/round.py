@@ -20,6 +20,7 @@ from tests.torture.proofs import (
     prove_acknowledged,
     prove_books,
     prove_brawlers,
+    prove_certificates,
     prove_equal,
     prove_nothing_is_held,
     prove_outcomes,
@@ -68,6 +69,7 @@ def play(seed: int, kills: int, *, days: int, plant: str = "", tell: Tell = prin
         settings = {"TORTURE_STRETCH": str(STRETCH)} | ({"TORTURE_PLANT": plant} if plant else {})
         with servers.serving("storm", **settings):
             stage = _perform(servers, plan, prepared, report, (seed, kills, tell))
+            prove_certificates(servers)
             prove_nothing_is_held(servers)
         report.storm_seconds = time.monotonic() - begun
         report.rows = sum(map(len, calm.values()))

@@ -6,7 +6,8 @@ from iss_billing.settings import CELERY_BROKER_TRANSPORT_OPTIONS, INSTALLED_APPS
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.torture"]
 MIDDLEWARE = ["tests.torture.clock.OwnClock", *MIDDLEWARE]
 CELERY_BEAT_SCHEDULE = {
-    "settle what was missed": {"task": "settlement.tasks.settle_missed", "schedule": 0.5},
+    "settle what was missed": {"task": "settlement.tasks.settle_missed", "schedule": 0.5, "options": {"expires": 2}},
+    "watch runs": {"task": "settlement.tasks.watch_runs", "schedule": 1.5},
     "sweep arrears": {"task": "settlement.tasks.sweep_arrears", "schedule": 0.5},
     "deliver notices": {"task": "accounts.tasks.deliver_notices", "schedule": 1.0},
     "collect usage": {"task": "settlement.tasks.collect_usage", "schedule": 0.7},
