@@ -1,4 +1,4 @@
-"""The product's processes and their servers in a place of their own: started as the Procfile says, killed, started again."""
+"""The product's processes and servers in a place of their own: started as in production, killed, started again."""
 
 import json
 import os

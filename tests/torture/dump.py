@@ -29,14 +29,15 @@ pack_name AS (
 
 TABLES = {
     "accounts": f"""
-        SELECT name, opened_at, balance, carry, {HOUR.format("arrears_since")}, announced FROM accounts_account AS account
-        WHERE name NOT LIKE 'brawler-%' ORDER BY name""",
+        SELECT name, opened_at, balance, carry, {HOUR.format("arrears_since")}, announced, language
+        FROM accounts_account AS account WHERE name NOT LIKE 'brawler-%' ORDER BY name""",
     "modes": """
         SELECT account.name, effective_day, mode, decided_at
         FROM accounts_modechange AS change JOIN accounts_account AS account ON account.id = change.account_id
         WHERE account.name NOT LIKE 'brawler-%' ORDER BY account.name, change.id""",
     "transfers": f"""
-        WITH {PACKS} SELECT account.name, transfer.kind, debit, credit, amount, coalesce(cause.name, transfer.reference),
+        WITH {PACKS} SELECT account.name, transfer.kind, debit, credit, amount,
+            coalesce(cause.name, transfer.reference),
             CASE WHEN kind IN ('usage', 'recognition') THEN {HOUR.format("time")} ELSE time END, reason,
             CASE WHEN {LOOSE} THEN NULL ELSE balance_after END
         FROM accounts_transfer AS transfer JOIN accounts_account AS account ON account.id = transfer.account_id
@@ -44,7 +45,8 @@ TABLES = {
         WHERE account.name NOT LIKE 'brawler-%'
         ORDER BY account.name, CASE WHEN {LOOSE} THEN NULL ELSE transfer.id END, 2, 6""",
     "orders": """
-        SELECT account.name, orders.key, placed_at, total, fingerprint, line.position, sku.code, line.quantity, line.price
+        SELECT account.name, orders.key, placed_at, total, fingerprint, line.position, sku.code, line.quantity,
+            line.price
         FROM packs_order AS orders JOIN accounts_account AS account ON account.id = orders.account_id
         JOIN packs_orderline AS line ON line.order_id = orders.id JOIN packs_sku AS sku ON sku.id = line.sku_id
         WHERE account.name NOT LIKE 'brawler-%' ORDER BY account.name, orders.id, line.position""",
@@ -69,7 +71,8 @@ TABLES = {
         FROM settlement_billline AS line JOIN bill_name ON bill_name.id = line.bill_id
         WHERE bill_name.name NOT LIKE 'brawler-%' ORDER BY 1, 2""",
     "drawdowns": f"""
-        WITH {PACKS} SELECT bill_name.name, line.position, pack_name.name, drawdown.quantity, remaining_after, recognised
+        WITH {PACKS} SELECT bill_name.name, line.position, pack_name.name, drawdown.quantity, remaining_after,
+            recognised
         FROM settlement_drawdown AS drawdown JOIN settlement_billline AS line ON line.id = drawdown.line_id
         JOIN bill_name ON bill_name.id = line.bill_id JOIN pack_name ON pack_name.id = drawdown.pack_id
         WHERE bill_name.name NOT LIKE 'brawler-%' ORDER BY 1, 2, drawdown.id""",

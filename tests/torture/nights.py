@@ -90,7 +90,7 @@ class Nights(threading.Thread):
         return connection.execute(UNANNOUNCED, [sweep - timedelta(days=1), self.scripted]).fetchone() is None
 
     def _finished(self, connection: "psycopg.Connection[Any]", day: date) -> bool:
-        """Whether every run of the night is finished, and none can begin any more: what comes late is the next one's."""
+        """Whether every run of the night is finished and none can begin: what comes late is the next night's."""
         runs = connection.execute(RUNS, [day]).fetchall()
         late = time.monotonic() > self.stage.second_run + EXPIRES + 1
         return bool(runs) and all(finished for finished, _ in runs) and late
