@@ -3,6 +3,7 @@
 # make lint   ruff and mypy
 # make bench  figures beside references into docs/ (SIZE=small: two minutes, printed only)
 # make scaleout   the night on one worker host, on two, and with a cable pulled (root, iproute2)
+# make torture   kills every process at random moments, N times (100); SEED=… plays a failed round again
 # make messages   collect and compile the texts to translate (needs gettext)
 
 SHELL := /bin/sh
@@ -12,7 +13,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run test lint bench scaleout messages
+.PHONY: run test lint bench scaleout torture messages
 
 run: .venv/run .env
 	@$(BIN)/python -m iss_billing.run
@@ -31,6 +32,9 @@ bench: .venv/dev
 
 scaleout: .venv/dev
 	@$(BIN)/python -m tests.scaleout
+
+torture: .venv/dev
+	@$(BIN)/python -m tests.torture $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED)) $(if $(PLANT),--plant $(PLANT))
 
 messages: .venv/run .env
 	$(BIN)/python manage.py makemessages -l zh_Hans --no-location --no-obsolete -i .venv -i var -i tests

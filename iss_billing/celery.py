@@ -5,9 +5,11 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import beat_init, celeryd_init
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iss_billing.settings")
 
+TRANSPORT_ALIASES |= dict.fromkeys(("redis", "rediss"), "iss_billing.broker:Transport")
 app = Celery("iss_billing")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

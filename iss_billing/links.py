@@ -38,7 +38,8 @@ _TCP: Final = {
 }
 REDIS: Final = {
     "socket_connect_timeout": 2,
-    "socket_timeout": GONE_SECONDS,
+    # a Redis that hangs holds up who calls a task, a customer's request too
+    "socket_timeout": PROBE_SECONDS,
     "socket_keepalive": True,
     # Linux has them all
     "socket_keepalive_options": {getattr(socket, name): value for name, value in _TCP.items() if hasattr(socket, name)},

@@ -196,7 +196,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker comes back by itself, however long its Redis was away
-CELERY_BROKER_TRANSPORT_OPTIONS = links.REDIS | {"visibility_timeout": 6 * 3600, "max_retries": 1}
+# who calls a task while the broker is away hears of it at once: what must be done is in the database
+CELERY_BROKER_TRANSPORT_OPTIONS = links.REDIS | {"visibility_timeout": 6 * 3600, "max_retries": 1, "interval_start": 0}
 CELERY_BEAT_SCHEDULE = {
     "settle": {"task": "settlement.tasks.settle_night", "schedule": crontab(hour="2", minute="0")},
     "settle what was missed": {"task": "settlement.tasks.settle_missed", "schedule": 15.0, "options": {"expires": 15}},

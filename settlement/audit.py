@@ -232,7 +232,7 @@ CHECKS: dict[str, str] = {
                    FROM accounts_transfer WHERE kind = 'adjustment' GROUP BY 1) AS j ON j.account_id = a.id""",
     "arrears_since_the_posting_below_zero": f"""
         SELECT a.id AS account, a.arrears_since::text AS found, (
-            SELECT min(m.time)::text FROM ({MOVES}) AS m
+            SELECT (array_agg(m.time ORDER BY m.id))[1]::text FROM ({MOVES}) AS m
             WHERE m.account_id = a.id AND m.effect <> 0 AND m.id > coalesce((
                 SELECT max(good.id) FROM accounts_transfer AS good
                 WHERE good.account_id = a.id AND good.balance_after >= 0), 0)) AS expected

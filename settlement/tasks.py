@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from iss_billing.days import SHANGHAI, day_of
 from settlement import alarms, arrears, certificate, metering, runs
-from settlement.models import SettlementRun, SettlementShard
+from settlement.models import SettlementRun
 from settlement.partitions import make_partitions_ahead
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ def settle_missed() -> None:
     yesterday = day_of(now) - timedelta(days=1)
     for run_id, shard_ids in runs.left_behind(now - LOST_AFTER, yesterday).items():
         log.warning("run %s stands still: handing out its %s shards left", run_id, len(shard_ids))
+        # it may have stood for hours, and what is posted now is of now: 24 hours of grace begin with it (rules 6.2)
+        SettlementRun.objects.filter(pk=run_id).update(now=now)
         _send(shard_ids)
         _hand_out(run_id)
     late = now.astimezone(SHANGHAI).hour >= NIGHT_HOUR
@@ -40,13 +42,20 @@ def settle_missed() -> None:
         _hand_out(runs.begin(now=now).pk)
 
 
-@shared_task(autoretry_for=(OperationalError, InterfaceError), retry_backoff=5, max_retries=8)
+@shared_task(autoretry_for=(OperationalError, InterfaceError), retry_backoff=1, max_retries=10)
 def settle_shard(shard_id: int) -> None:
-    """Settle one shard; whoever settles the last one of a day hands out the next day's."""
+    """Settle one shard; whoever settles the last one of a day hands out the next day's.
+
+    A broker may deliver it days late, after its workers were away. It would post at the clock of a night long over, so
+    a shard of any night but the last is left to the run that begins anew.
+    """
     now = timezone.now()
+    run = SettlementRun.objects.get(shards=shard_id)
+    if run.through_day < day_of(now) - timedelta(days=1):
+        log.warning("shard %s of run %s came after its day: the next run takes it up", shard_id, run.pk)
+        return
     runs.settle_shard(shard_id, now)
-    run_id = SettlementShard.objects.filter(pk=shard_id).values_list("run_id", flat=True).get()
-    _hand_out(run_id)
+    _hand_out(run.pk)
 
 
 def _hand_out(run_id: int) -> None:

@@ -20,7 +20,7 @@ from settlement.audit import CHECKS, Audit, Check, audit
 from settlement.expiry import expire_usage
 from settlement.models import Bill, BillLine, Drawdown, UsageEvent
 from settlement.staff_refunds import refund_used_pack
-from tests.worlds import GB, MBPS, at, bill_of, buy, night, opened, use
+from tests.worlds import GB, MBPS, assert_books, at, bill_of, buy, night, opened, top_up, use
 
 pytestmark = pytest.mark.django_db
 
@@ -409,3 +409,13 @@ def test_waiting_usage_hides_no_bill_above_it(world: World) -> None:
         777,
         0,
     )
+
+
+@pytest.mark.django_db
+def test_arrears_begin_with_the_posting_not_with_a_clock_read_before_it() -> None:
+    account = opened(balance="0.10")
+    use(account, "ai.pet", 100, "2026-03-01T10:00")
+    night("2026-03-02T02:00")
+    # a request that read its clock, then waited for the account that the night had in hand
+    top_up(account, "0.01", "2026-03-02T01:59:59")
+    assert_books()

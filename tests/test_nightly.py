@@ -18,7 +18,7 @@ from iss_billing.celery import app
 from iss_billing.days import SHANGHAI
 from settlement import runs
 from settlement.models import Bill, SettlementRun, SettlementShard
-from settlement.tasks import settle_missed, settle_night
+from settlement.tasks import settle_missed, settle_night, settle_shard
 from tests.conftest import celery_worker, eventually
 from tests.worlds import assert_books, at, buy, night, opened, top_up, use
 
@@ -111,6 +111,33 @@ def test_a_run_whose_next_day_nobody_planned_goes_on(at_once: None) -> None:
     assert Bill.objects.count() == 2
     run.refresh_from_db()
     assert run.finished_at
+
+
+@pytest.mark.django_db
+def test_what_a_run_posts_after_it_stood_for_hours_is_of_then(at_once: None) -> None:
+    account = opened(balance=None)
+    use(account, "ai.pet", 100, "2026-03-05T10:00")
+    run = runs.begin(now=at("2026-03-06T02:00"))
+    runs.advance(run.pk, at("2026-03-06T02:00"))
+    with time_machine.travel(at("2026-03-06T21:00"), tick=False):
+        settle_missed()
+    account.refresh_from_db()
+    assert account.arrears_since == at("2026-03-06T21:00"), "the 24 hours of grace begin with the posting"
+    assert_books()
+
+
+@pytest.mark.django_db
+def test_a_shard_delivered_days_late_is_left_to_the_next_run(at_once: None) -> None:
+    account = opened(balance=None)
+    use(account, "ai.pet", 100, "2026-03-05T10:00")
+    run = runs.begin(now=at("2026-03-06T02:00"))
+    [shard] = runs.advance(run.pk, at("2026-03-06T02:00"))
+    with time_machine.travel(at("2026-03-08T09:00"), tick=False):
+        settle_shard(shard)
+        assert not Bill.objects.exists(), "it would begin the 24 hours of grace two days ago"
+        settle_missed()
+    assert Bill.objects.get().settled_at == at("2026-03-08T09:00")
+    assert_books()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,0 +1,27 @@
+"""Opens the accounts of a round and makes their keys: JSON in (name → e-mail address or null), JSON out."""
+
+import json
+import sys
+from datetime import datetime
+
+import django
+
+
+def main() -> None:
+    """Prepare the database of this process."""
+    django.setup()
+    from accounts.keys import make_key
+    from accounts.opening import open_account
+
+    asked = json.load(sys.stdin)
+    opened = datetime.fromisoformat(asked["opened"])
+    made = {}
+    for name, email in asked["accounts"].items():
+        account = open_account(name=name, now=opened, email=email)
+        made[name] = {"id": account.pk, "key": make_key(account_id=account.pk, name="script", now=opened)[1]}
+    platform = make_key(account_id=None, name="edge", now=opened)[1]
+    json.dump({"accounts": made, "platform": platform}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
