@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts import key_admin as key_admin  # registers its pages
 from accounts.ledger import ReferenceReused, record_adjustment, record_top_up
-from accounts.models import Account, Notice, Transfer, User
+from accounts.models import Account, Notice, Payment, Transfer, User
 from accounts.webhook_models import Attempt, Delivery, Endpoint
 from iss_billing import formats
 from iss_billing.staff import LookOnly, LookOnlyInline, integer_of, money_field
@@ -199,6 +199,22 @@ class TransferAdmin(LookOnly):
     def money(self, transfer: Transfer) -> str:
         """In whole fen, always positive."""
         return str(formats.money(transfer.amount))
+
+
+@admin.register(Payment)
+class PaymentAdmin(LookOnly):
+    """Payments through a gateway, and what went wrong with them."""
+
+    list_display = ("number", "account", "money", "state", "gateway", "started_at", "ended_at", "queries", "trouble")
+    list_filter = ("state", "gateway", ("trouble", admin.EmptyFieldListFilter))
+    search_fields = ("=number", "=gateway_reference", "account__name", "=account__id")
+    list_select_related = ("account",)
+    ordering = ("-id",)
+
+    @admin.display(description=gettext_lazy("amount"), ordering="amount")
+    def money(self, payment: Payment) -> str:
+        """In whole fen."""
+        return str(formats.money(payment.amount))
 
 
 @admin.register(Notice)

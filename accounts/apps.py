@@ -1,6 +1,7 @@
 """The app, as the admin calls it."""
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 
@@ -9,3 +10,10 @@ class AccountsConfig(AppConfig):
 
     name = "accounts"
     verbose_name = _("Accounts and money")
+
+    def ready(self) -> None:
+        """Keys that cannot be used are refused at the start, not by the first customer who pays."""
+        from accounts.payments import gateway
+
+        if settings.PAYMENTS.alipay:
+            gateway.active()

@@ -3,6 +3,7 @@
 Whatever changes an account's money, packs, mode or bills first takes `lock_account`. Nothing else is locked.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
@@ -10,6 +11,12 @@ from django.db import IntegrityError, transaction
 from accounts import notices, standing
 from accounts.account_events import payment_received
 from accounts.models import MOVES, Account, Book, Kind, Transfer, User
+
+AFTER_TOP_UP: list[Callable[[int, datetime], None]] = []
+"""What money received sets going in its own transaction, the account still locked: a waiting purchase completes.
+
+Each is given the account's id and the clock, and raises nothing: whatever becomes of it, the money is credited.
+"""
 
 
 class AccountUnknown(Exception):
@@ -91,7 +98,7 @@ def record_top_up(
             account = lock_account(account_id)
             known = Transfer.objects.filter(kind=Kind.TOP_UP, reference=reference).first()
             if known is None:
-                return post(
+                transfer = post(
                     account,
                     kind=Kind.TOP_UP,
                     amount=amount,
@@ -100,6 +107,9 @@ def record_top_up(
                     reason=reason,
                     made_by=made_by,
                 )
+                for act in AFTER_TOP_UP:
+                    act(account_id, now)
+                return transfer
     except IntegrityError:
         # the same reference committed meanwhile, for another account: ours is rolled back whole
         known = Transfer.objects.filter(kind=Kind.TOP_UP, reference=reference).first()

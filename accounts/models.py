@@ -12,6 +12,7 @@ from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
 from accounts import standing, webhook_models  # noqa: F401 - Django finds the models of an app by its module `models`
+from accounts.payments.models import Payment as Payment  # Django finds an app's models in its `models`
 from iss_billing.fields import WideIntegerField
 
 BANDWIDTH, TRAFFIC = "bandwidth", "traffic"
@@ -259,6 +260,7 @@ class Notice(models.Model):
         PACK_LOW = "pack_low", _("pack running low")
         PACK_EXHAUSTED = "pack_exhausted", _("pack used up")
         ENDPOINT_DISABLED = "endpoint_disabled", _("webhook turned off")
+        CHECKOUT = "checkout", _("waiting purchase")
 
     account = models.ForeignKey(
         Account, models.PROTECT, related_name="notices", db_index=False, verbose_name=_("account")

@@ -88,10 +88,47 @@ def _endpoint_disabled(data: dict[str, Any]) -> tuple[str, str]:
     return _("A webhook is turned off"), why % words
 
 
+def _checkout(data: dict[str, Any]) -> tuple[str, str]:
+    words = {
+        "total": formats.money(data["total"]),
+        "balance": formats.money(data["balance"]),
+        "missing": formats.money(data["total"] - data["balance"]),
+        "until": _moment(data["lapses_at"]),
+        "order": data["order"],
+    }
+    if data["outcome"] == "bought":
+        return _("The waiting purchase is made"), (
+            _("The money is there: order %(order)s over %(total)s is placed. The balance is %(balance)s.") % words
+        )
+    if data["outcome"] == "short":
+        return _("The purchase still waits for money"), (
+            _(
+                "Money came in, and the balance is %(balance)s. The purchase of %(total)s is still %(missing)s short. "
+                "It is completed as soon as the money is there, until %(until)s."
+            )
+            % words
+        )
+    kept = _("Nothing was bought. The money stays on the balance, which is %(balance)s.") % words
+    return _("The waiting purchase was not made"), f"{checkout_reason(data['outcome'], words)} {kept}"
+
+
+def checkout_reason(reason: str, words: dict[str, Any]) -> str:
+    """Why a waiting purchase came to nothing; `words` has its `total` and `until` when it waited."""
+    sentences = {
+        "lapsed": _("The purchase of %(total)s waited 24 hours for its money, until %(until)s."),
+        "price_changed": _("A price changed while the purchase of %(total)s waited for its money."),
+        "unknown_sku": _("A pack was withdrawn from sale while the purchase of %(total)s waited for its money."),
+        "mode_changed": _("The billing mode changed while the purchase of %(total)s waited for its money."),
+        "account_in_arrears": _("The account fell into arrears while the purchase of %(total)s waited for its money."),
+    }
+    return sentences[reason] % words
+
+
 PLAIN: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
     Notice.Type.PACK_LOW: _pack_low,
     Notice.Type.PACK_EXHAUSTED: _pack_exhausted,
     Notice.Type.ENDPOINT_DISABLED: _endpoint_disabled,
+    Notice.Type.CHECKOUT: _checkout,
 }
 
 

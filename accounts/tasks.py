@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from accounts import notices
+from accounts.payments.chasing import chase
 from accounts.waking import wake
 from accounts.webhook_delivery import Slice, due, due_endpoints, forget_old, only_sender, send_slice
 
@@ -44,3 +45,9 @@ def deliver_webhooks_to(endpoint_id: int) -> None:
 def forget_old_webhooks() -> int:
     """Delete deliveries that are a month old; how many."""
     return forget_old(timezone.now())
+
+
+@shared_task
+def query_payments() -> int:
+    """Ask the gateway about payments that wait, and close those that lapsed; how many were asked about."""
+    return chase(timezone.now())

@@ -1,7 +1,7 @@
 """Pages of the accounts."""
 
 from django.contrib.auth.views import LogoutView
-from django.urls import path
+from django.urls import include, path
 
 from accounts import key_pages, views, webhook_views
 
@@ -16,7 +16,7 @@ urlpatterns = [
     path("account/", views.account_page, name="account"),
     path("account/keys/", key_pages.keys, name="keys"),
     path("account/keys/<int:pk>/revoke/", key_pages.revoke, name="revoke-key"),
-    path("top-up/", views.top_up, name="top-up"),
+    path("", include("accounts.payments.urls")),
     path("ledger/", views.ledger, name="ledger"),
     path("inbox/", views.inbox, name="inbox"),
     path("webhooks/", webhook_views.webhooks, name="webhooks"),

@@ -120,13 +120,6 @@ def account_page(request: HttpRequest, account: Account) -> HttpResponse:
 
 @customer_page
 @require_GET
-def top_up(request: HttpRequest, account: Account) -> HttpResponse:
-    """How money comes onto the balance."""
-    return render(request, "accounts/top_up.html", {"contact": settings.DEFAULT_FROM_EMAIL})
-
-
-@customer_page
-@require_GET
 def ledger(request: HttpRequest, account: Account) -> HttpResponse:
     """Every transfer that moved the balance, newest first."""
     rows = balance_transfers(account)

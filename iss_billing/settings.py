@@ -9,7 +9,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from iss_billing import embedded, links
+from iss_billing import embedded, gateways, links
 from iss_billing.networks import parse_networks
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -159,6 +159,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not DEBUG
 SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 
+PAYMENTS = gateways.read(env, DEBUG)
+
 # ── API ──────────────────────────────────────────────────────────────────────────────────────────────
 API_RATE_LIMITS: bool = env.bool("API_RATE_LIMITS", default=True)
 TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", default=[])
@@ -207,6 +209,8 @@ CELERY_BEAT_SCHEDULE = {
     "deliver notices": {"task": "accounts.tasks.deliver_notices", "schedule": 60.0},
     "deliver webhooks": {"task": "accounts.tasks.deliver_webhooks", "schedule": 60.0},
     "forget old webhooks": {"task": "accounts.tasks.forget_old_webhooks", "schedule": crontab(hour="5", minute="20")},
+    "query payments": {"task": "accounts.tasks.query_payments", "schedule": 60.0},
+    "complete checkouts": {"task": "packs.tasks.complete_checkouts", "schedule": 60.0},
     "collect usage": {"task": "settlement.tasks.collect_usage", "schedule": 300.0},
     "make partitions": {"task": "settlement.tasks.make_partitions", "schedule": crontab(hour="*/6", minute="10")},
 }

@@ -15,7 +15,7 @@ from iss_billing import formats
 from iss_billing.days import day_of
 from iss_billing.staff import LookOnly, LookOnlyInline, integer_of, money_field
 from packs import tariff
-from packs.models import HOME_REGION, Item, Order, OrderLine, PackType, Sku, SkuPrice, TariffPrice
+from packs.models import HOME_REGION, Checkout, Item, Order, OrderLine, PackType, Sku, SkuPrice, TariffPrice
 
 if TYPE_CHECKING:
     SkuModelForm = forms.ModelForm[Sku]
@@ -259,3 +259,19 @@ class OrderAdmin(LookOnly):
     def total_money(self, order: Order) -> str:
         """The total."""
         return str(formats.money(order.total))
+
+
+@admin.register(Checkout)
+class CheckoutAdmin(LookOnly):
+    """Purchases that wait, or waited, for money."""
+
+    list_display = ("id", "account", "money", "state", "reason", "order", "payment", "started_at", "ended_at")
+    list_filter = ("state", "reason")
+    search_fields = ("=id", "account__name", "=account__id", "=payment__number")
+    list_select_related = ("account", "order", "payment")
+    ordering = ("-id",)
+
+    @admin.display(description=_("total"), ordering="total")
+    def money(self, checkout: Checkout) -> str:
+        """In whole fen."""
+        return str(formats.money(checkout.total))

@@ -1,15 +1,18 @@
 """The cart of a browser session: SKU codes and how many; prices are looked up whenever it is shown."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from django.http import HttpRequest
 
-from packs.models import Sku
-from packs.orders import MOST_LINES, MOST_PER_LINE
+from accounts.models import Account
+from packs.models import Order, Sku
+from packs.orders import MOST_LINES, MOST_PER_LINE, LineRequest
 from packs.tariff import sku_prices
 
 KEY = "cart"
+EXPECTED = "expected order"
 
 
 class CartLine(NamedTuple):
@@ -66,6 +69,21 @@ def change(request: HttpRequest, code: str, quantity: int) -> None:
 def clear(request: HttpRequest) -> None:
     """Empty it."""
     request.session.pop(KEY, None)
+
+
+def expect(request: HttpRequest, key: str, lines: Sequence[LineRequest]) -> None:
+    """The cart waits for money: it is kept until the order with this key is placed, which no browser need see."""
+    if {line.sku: line.quantity for line in lines} == quantities(request):
+        request.session[EXPECTED] = [key, quantities(request)]
+
+
+def forget_bought(request: HttpRequest, account: Account) -> None:
+    """Empty the cart if what it holds was bought while it waited."""
+    key, held = request.session.get(EXPECTED, (None, None))
+    if key is not None and Order.objects.filter(account=account, key=key).exists():
+        if held == quantities(request):
+            clear(request)
+        del request.session[EXPECTED]
 
 
 def load(request: HttpRequest, now: datetime) -> Cart:

@@ -7,7 +7,7 @@ from django.db.models import F, Q
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import MODES, Account, User
+from accounts.models import MODES, Account, Payment, User
 from iss_billing.fields import WideIntegerField
 
 HOME_REGION = "cn-mainland"
@@ -204,6 +204,60 @@ class OrderLine(models.Model):
     def amount(self) -> int:
         """The line's total in fen."""
         return self.price * self.quantity
+
+
+class Checkout(models.Model):
+    """A purchase that waits for money: completed by whatever brings the balance to its total, for 24 hours.
+
+    It is bought as it was shown, or not at all: `lines` carry the prices, `mode` and `next_mode` the billing mode of
+    the day it began and of the day after. An account has one at a time.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting for the money")
+        BOUGHT = "bought", _("bought")
+        ENDED = "ended", _("not bought")
+        CANCELLED = "cancelled", _("cancelled")
+
+    account = models.ForeignKey(
+        Account, models.PROTECT, related_name="checkouts", db_index=False, verbose_name=_("account")
+    )
+    key = models.CharField(_("idempotency key"), max_length=255)
+    """Of the confirmation that began it, and of the order that it becomes."""
+    lines = models.JSONField()
+    """[SKU, quantity, price in fen] each."""
+    total = WideIntegerField(_("total (fen)"))
+    mode = models.CharField(max_length=10, choices=MODES)
+    next_mode = models.CharField(max_length=10, choices=MODES)
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.WAITING)
+    reason = models.CharField(_("reason"), max_length=40, blank=True)
+    """Why nothing was bought: a code of OrderRefused, `mode_changed`, or `lapsed`."""
+    order = models.OneToOneField(Order, models.PROTECT, null=True, related_name="checkout", verbose_name=_("order"))
+    payment = models.ForeignKey(Payment, models.PROTECT, null=True, related_name="+", verbose_name=_("payment"))
+    """The latest that was begun for it."""
+    started_at = models.DateTimeField(_("started"))
+    lapses_at = models.DateTimeField(_("lapses"))
+    ended_at = models.DateTimeField(_("ended"), null=True)
+
+    class Meta:
+        verbose_name = _("waiting purchase")
+        verbose_name_plural = _("waiting purchases")
+        constraints = [
+            models.UniqueConstraint(fields=["account", "key"], name="checkout_once_per_key"),
+            models.UniqueConstraint(fields=["account"], condition=Q(state="waiting"), name="checkout_waits_alone"),
+            models.CheckConstraint(
+                name="checkout_bought_has_order",
+                condition=Q(state="bought", order__isnull=False) | (~Q(state="bought") & Q(order__isnull=True)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+    @property
+    def waits(self) -> bool:
+        """Whether the money can still complete it."""
+        return self.state == self.State.WAITING
 
 
 class PackStatus(models.TextChoices):

@@ -16,11 +16,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.customers import customer_page, page_of
 from accounts.models import BANDWIDTH, MODES, TRAFFIC, Account
 from accounts.modes import InArrears, mode_on, pending_mode, switch_mode
+from accounts.payments import gateway as gateways
 from iss_billing import formats
 from iss_billing.days import day_of, next_day
 from packs import cart
 from packs.holdings import holdings
-from packs.models import HOME_REGION, Item, Order, Sku
+from packs.models import HOME_REGION, Checkout, Item, Order, Sku
 from packs.offers import offers
 from packs.orders import MOST_LINES, MOST_PER_LINE, LineRequest, OrderRefused, place_order
 from packs.tariff import tariff_on
@@ -33,11 +34,13 @@ REFUSAL_STATUS = {"insufficient_balance": 402, "account_in_arrears": 403, "price
 def buy(request: HttpRequest, account: Account) -> HttpResponse:
     """The catalogue: pack types by sizes, beside pay-as-you-go, and the cart."""
     now = timezone.now()
+    cart.forget_bought(request, account)
     chosen = cart.load(request, now)
+    waiting = Checkout.objects.filter(account=account, state=Checkout.State.WAITING).first()
     return render(
         request,
         "packs/buy.html",
-        {"tables": offers(now), "chosen": {line.sku.code: line.quantity for line in chosen.lines}}
+        {"tables": offers(now), "chosen": {line.sku.code: line.quantity for line in chosen.lines}, "waiting": waiting}
         | _checkout(account, chosen, now),
     )
 
@@ -51,6 +54,7 @@ def _checkout(account: Account, chosen: cart.Cart, now: datetime) -> dict[str, A
         "cart": chosen,
         "after": after,
         "missing": -min(after, 0),
+        "pays_online": gateways.active() is not None,
         "arrears": account.balance < 0,
         "mode": mode,
         "mode_name": dict(MODES)[mode],
@@ -87,6 +91,7 @@ def confirm(request: HttpRequest, account: Account) -> HttpResponse:
     if request.method == "POST":
         return _buy(request, account)
     now = timezone.now()
+    cart.forget_bought(request, account)
     chosen = cart.load(request, now)
     if not chosen.lines:
         return redirect("buy")
@@ -97,17 +102,26 @@ def confirm(request: HttpRequest, account: Account) -> HttpResponse:
 def _buy(request: HttpRequest, account: Account) -> HttpResponse:
     """Buy what the form showed, at the prices that it showed: the cart may have changed in another window."""
     now = timezone.now()
-    key, lines = request.POST.get("key", ""), _shown_lines(request)
-    if lines is None or not 1 <= len(key) <= 255 or not key.isprintable():
+    shown = shown_form(request)
+    if shown is None:
         messages.error(request, _("The form was incomplete: nothing was bought. Please confirm again."))
         return redirect("confirm")
+    key, lines = shown
     try:
         order, _new = place_order(account_id=account.pk, lines=lines, key=key, now=now)
     except OrderRefused as refusal:
-        return _refused(request, account, refusal, lines)
+        return refused(request, account, refusal, lines)
     if {line.sku: line.quantity for line in lines} == cart.quantities(request):
         cart.clear(request)
     return redirect("order", order.pk)
+
+
+def shown_form(request: HttpRequest) -> tuple[str, list[LineRequest]] | None:
+    """The key and the lines of the confirmation's form; None where it is not one of ours."""
+    key, lines = request.POST.get("key", ""), _shown_lines(request)
+    if lines is None or not 1 <= len(key) <= 255 or not key.isprintable():
+        return None
+    return key, lines
 
 
 def _shown_lines(request: HttpRequest) -> list[LineRequest] | None:
@@ -123,7 +137,7 @@ def _shown_lines(request: HttpRequest) -> list[LineRequest] | None:
     return lines if 1 <= len(lines) <= MOST_LINES else None
 
 
-def _refused(request: HttpRequest, account: Account, refusal: OrderRefused, lines: list[LineRequest]) -> HttpResponse:
+def refused(request: HttpRequest, account: Account, refusal: OrderRefused, lines: list[LineRequest]) -> HttpResponse:
     """The confirmation again, with why nothing was bought; prices are the present ones, to be confirmed anew."""
     account.refresh_from_db()
     now = timezone.now()

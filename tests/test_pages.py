@@ -75,6 +75,7 @@ def paths(account: Account) -> list[str]:
         "inbox",
         "account",
         "top-up",
+        "payments",
         "billing-mode",
         "tariff",
     )
@@ -186,7 +187,7 @@ def test_another_customers_things_are_not_there() -> None:
     account, _client = lived_in()
     _charlie, outsider = customer("charlie")
     with frozen_clock():
-        for path in paths(account)[11:]:
+        for path in paths(account)[12:]:
             assert outsider.get(path).status_code == 404, path
         pack = account.packs.order_by("-pk")[0]
         assert outsider.post(reverse("refund", args=[pack.pk])).status_code == 404

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +80,44 @@ def test_the_broker_is_the_redis_named() -> None:
     assert settings_say(code, **PRODUCTION).stdout.strip() == "redis://redis.invalid/0"
     local = settings_say(code, DEBUG="1", SECRET_KEY="x")
     assert local.stdout.startswith("redis+socket:///tmp/iss-"), local.stderr
+
+
+SANDBOX = "print(settings.PAYMENTS.sandbox, settings.PAYMENTS.alipay)"
+
+
+def test_the_payment_sandbox_is_off_in_production_unless_asked_for() -> None:
+    assert settings_say(SANDBOX, DEBUG="1", SECRET_KEY="x").stdout.split() == ["True", "None"]
+    assert settings_say(SANDBOX, **PRODUCTION).stdout.split() == ["False", "None"]
+    assert settings_say(SANDBOX, **PRODUCTION, PAYMENT_SANDBOX="1").stdout.split() == ["True", "None"]
+
+
+def test_alipay_half_said_or_beside_the_sandbox_is_refused(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_text("a key")
+    alipay = {
+        "ALIPAY_APP_ID": "2026000000000001",
+        "ALIPAY_PRIVATE_KEY_FILE": str(key),
+        "ALIPAY_PUBLIC_KEY_FILE": str(key),
+    }
+    assert settings_say("print(settings.PAYMENTS.alipay.app_id)", **PRODUCTION, **alipay).stdout == "2026000000000001\n"
+    assert settings_say(SANDBOX, DEBUG="1", SECRET_KEY="x", **alipay).stdout.startswith("False")
+    for missing in alipay:
+        half = {name: value for name, value in alipay.items() if name != missing}
+        assert f"not set: {missing}" in settings_say(SANDBOX, **PRODUCTION, **half).stderr
+    assert "one or the other" in settings_say(SANDBOX, **PRODUCTION, **alipay, PAYMENT_SANDBOX="1").stderr
+    away = alipay | {"ALIPAY_PUBLIC_KEY_FILE": str(tmp_path / "none")}
+    assert "ALIPAY_PUBLIC_KEY_FILE" in settings_say(SANDBOX, **PRODUCTION, **away).stderr
+    for address in ("http://alipay.example.com/", "file:///etc/passwd", "gateway"):
+        refused = settings_say(SANDBOX, **PRODUCTION, **alipay, ALIPAY_GATEWAY=address)
+        assert "ALIPAY_GATEWAY" in refused.stderr, address
+    # files that hold no key are refused when the apps are set up, not by the first payer
+    started = settings_say("import django; django.setup()", **PRODUCTION, **alipay)
+    assert "ALIPAY_PRIVATE_KEY_FILE" in started.stderr.strip().splitlines()[-1]
+
+
+def test_every_beat_task_is_one_that_workers_know() -> None:
+    code = (
+        "import django; django.setup()\nfrom iss_billing.celery import app\napp.loader.import_default_modules()\n"
+        "print([entry['task'] for entry in settings.CELERY_BEAT_SCHEDULE.values() if entry['task'] not in app.tasks])"
+    )
+    assert settings_say(code, **PRODUCTION).stdout == "[]\n"
