@@ -30,7 +30,7 @@ def main() -> int:
     while left > 0:
         kills = min(left, KILLS)
         # enough days that every night has some
-        days = max(3, min(DAYS, kills // 6))
+        days = max(3, min(DAYS, kills // 7))
         _say(f"― seed {seed}: {kills} kills in {days} days")
         try:
             report = play(seed, kills, days=days, plant=asked.plant, tell=_say)

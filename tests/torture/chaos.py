@@ -20,6 +20,8 @@ from tests.torture.cluster import Process, children, kill
 KINDS = ("worker", "child", "postgres", "backend", "redis", "beat", "web", "teller")
 INSIDE = ("worker", "child")
 """Killed inside an open transaction, while there is one."""
+NEEDED = {"worker": ("postgres",), "child": ("worker", "postgres"), "backend": ("postgres",)}
+"""What must have come back before."""
 PATIENCE = 8.0
 """Seconds to wait for a transaction to kill somebody in."""
 
@@ -65,38 +67,40 @@ class Chaos:
 
     def phase(self, number: int, night_over: Callable[[], bool]) -> None:
         """All kills of a phase: a night and the day after it. Workers are killed while there is a night."""
-        todo = self.plan[number]
-        self.rng.shuffle(todo)
-        last = number == len(self.plan) - 1
+        todo, last = self.plan[number], number == len(self.plan) - 1
         while todo and not self.stage.errors:
-            if number and night_over() and not last:
+            night = number > 0 and not night_over()
+            if number and not night and not last:
                 self.plan[number + 1] += [kind for kind in todo if kind in INSIDE]
                 todo = [kind for kind in todo if kind not in INSIDE]
                 if not todo:
                     break
-            urgent = [kind for kind in todo if kind in INSIDE] if number else []
+            urgent = [kind for kind in todo if kind in INSIDE] if night else []
             kind = self.rng.choice(urgent if urgent and self.rng.random() < 0.6 else todo)
-            todo.remove(kind)
-            time.sleep(self.rng.random() * (0.3 if number and not night_over() else 0.8))
-            if number and not night_over() and self.rng.random() < 0.5:
+            time.sleep(self.rng.random() * (0.3 if night else 0.8))
+            if night and self.rng.random() < 0.5:
                 self._twice()
-            self._kill(kind)
+            if self._kill(kind):
+                todo.remove(kind)
         for thread in self.mending.values():
             thread.join()
 
-    def _kill(self, kind: str) -> None:
-        for needed in {
-            kind,
-            *(("worker", "postgres") if kind in INSIDE else ("postgres",) if kind == "backend" else ()),
-        }:
+    def _kill(self, kind: str) -> bool:
+        """Kill one, once all that it takes is up; False where there was none."""
+        for needed in (kind, *NEEDED.get(kind, ())):
             if needed in self.mending:
                 self.mending[needed].join()
         done = getattr(self, f"_kill_{kind}")()
         if done is None:
-            return
+            return False
         self.counts[kind] += 1
         self.inside[kind] += "inside" in done
-        self.tell(f"{time.monotonic() - self.begun:6.1f} s  #{self.counts.total():<3} {kind}: {done}")
+        self.say(f"#{self.counts.total():<3} {kind}: {done}")
+        return True
+
+    def say(self, what: str) -> None:
+        """A line of the log, with the time since the storm began."""
+        self.tell(f"{time.monotonic() - self.begun:6.1f} s  {what}")
 
     # ── one of each kind ─────────────────────────────────────────────────────────────────────────────
 

@@ -209,22 +209,19 @@ class Cluster:
             )
 
     def _teller_up(self) -> bool:
-        return self._read_teller() == "ready\n"
-
-    def _read_teller(self) -> str:
-        assert self.teller.running is not None
-        assert self.teller.running.stdout is not None
-        return str(self.teller.running.stdout.readline())
+        return _line_of(self.teller.running) == "ready\n"
 
     def command(self, *arguments: str) -> dict[str, Any]:
         """Run a management command in the teller; its outcome. Raises Away when it died of it."""
         with self._teller_line:
+            running = self.teller.running
+            if not self.teller.wanted or running is None:
+                raise Away  # the first line that a new one says is not an answer
             try:
-                assert self.teller.running is not None
-                assert self.teller.running.stdin is not None
-                self.teller.running.stdin.write(json.dumps(arguments) + "\n")
-                self.teller.running.stdin.flush()
-                line = self._read_teller()
+                assert running.stdin is not None
+                running.stdin.write(json.dumps(arguments) + "\n")
+                running.stdin.flush()
+                line = _line_of(running)
             except OSError as error:
                 raise Away from error
             if not line.endswith("\n"):
@@ -318,3 +315,9 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _line_of(process: "subprocess.Popen[Any] | None") -> str:
+    assert process is not None
+    assert process.stdout is not None
+    return str(process.stdout.readline())

@@ -2,10 +2,16 @@
 
 import time
 from collections import Counter
+from typing import Any, LiteralString
+
+import psycopg
 
 from tests.torture import dump
 from tests.torture.actors import Brawler, Stage
 from tests.torture.cluster import Cluster
+
+SOON = 20.0
+"""Seconds in which beat's next ticks finish what was begun."""
 
 
 class Failed(Exception):
@@ -58,40 +64,40 @@ def prove_brawlers(servers: Cluster, stage: Stage, brawlers: list[Brawler]) -> N
         stage.fail(f"answered as done, but not once: {wrong[:5]}")
 
 
-def prove_nothing_is_held(servers: Cluster) -> None:
-    """No lock, no open and no prepared transaction is left, while every process lives on."""
-    deadline = time.monotonic() + 10
+def prove_told_and_certified(servers: Cluster) -> None:
+    """Soon every notice is mailed, once, and every run certified, balancing; no alarm was sounded."""
     with servers.connect() as connection:
-        while True:
-            held = connection.execute(
-                """SELECT activity.application_name, activity.state, lock.locktype, lock.mode, activity.query
-                FROM pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)
-                WHERE activity.datname = current_database() AND pid <> pg_backend_pid()
-                UNION ALL SELECT 'prepared', gid, '', '', '' FROM pg_prepared_xacts"""
-            ).fetchall()
-            if not held:
-                return
-            if time.monotonic() > deadline:
-                raise Failed(f"locks are left: {held[:5]}")
-            time.sleep(0.02)
-
-
-def prove_certificates(servers: Cluster) -> None:
-    """Every run is certified within its patience, and balances; no alarm was sounded."""
-    deadline = time.monotonic() + 15
-    with servers.connect() as connection:
-        while True:
-            found = connection.execute(
-                """SELECT id, finished_at, certified_at, balances FROM settlement_settlementrun
-                WHERE certified_at IS NULL OR balances IS DISTINCT FROM true"""
-            ).fetchall()
-            if not found:
-                break
-            if time.monotonic() > deadline:
-                raise Failed(f"runs without a certificate that balances: {found[:5]}")
-            time.sleep(0.05)
+        _soon_none(
+            connection,
+            """SELECT 'notice', id, kind, last_error FROM accounts_notice WHERE sent_at IS NULL OR attempts <> 1
+            UNION ALL SELECT 'run', id, finished_at::text, balances::text FROM settlement_settlementrun
+            WHERE certified_at IS NULL OR balances IS DISTINCT FROM true""",
+            "not mailed once, or not certified",
+        )
         if alarms := connection.execute("SELECT subject, body FROM settlement_alarm").fetchall():
             raise Failed(f"alarms were sounded: {alarms}")
+
+
+def prove_nothing_is_held(servers: Cluster) -> None:
+    """No lock, no open and no prepared transaction is left, while every process lives on."""
+    with servers.connect() as connection:
+        _soon_none(
+            connection,
+            """SELECT activity.application_name, activity.state, lock.locktype, lock.mode, activity.query
+            FROM pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)
+            WHERE activity.datname = current_database() AND pid <> pg_backend_pid()
+            UNION ALL SELECT 'prepared', gid, '', '', '' FROM pg_prepared_xacts""",
+            "locks are left",
+        )
+
+
+def _soon_none(connection: "psycopg.Connection[Any]", query: LiteralString, what: str) -> None:
+    """Wait until a query finds nothing. Raises Failed with what it still finds."""
+    deadline = time.monotonic() + SOON
+    while found := connection.execute(query).fetchall():
+        if time.monotonic() > deadline:
+            raise Failed(f"{what}: {len(found)}, such as {found[:5]}")
+        time.sleep(0.02)
 
 
 def prove_books(servers: Cluster) -> None:

@@ -20,10 +20,10 @@ from tests.torture.proofs import (
     prove_acknowledged,
     prove_books,
     prove_brawlers,
-    prove_certificates,
     prove_equal,
     prove_nothing_is_held,
     prove_outcomes,
+    prove_told_and_certified,
 )
 
 MOST_DAYS = 9
@@ -60,6 +60,7 @@ def play(seed: int, kills: int, *, days: int, plant: str = "", tell: Tell = prin
         _set_first_clock(servers, plan)
         with servers.serving("calm"):
             undisturbed = _perform(servers, plan, prepared, report, None)
+            prove_told_and_certified(servers)
         report.calm_seconds = time.monotonic() - begun
         calm = dumped(servers)
         rows = ", ".join(f"{len(rows)} {name}" for name, rows in calm.items())
@@ -69,7 +70,7 @@ def play(seed: int, kills: int, *, days: int, plant: str = "", tell: Tell = prin
         settings = {"TORTURE_STRETCH": str(STRETCH)} | ({"TORTURE_PLANT": plant} if plant else {})
         with servers.serving("storm", **settings):
             stage = _perform(servers, plan, prepared, report, (seed, kills, tell))
-            prove_certificates(servers)
+            prove_told_and_certified(servers)
             prove_nothing_is_held(servers)
         report.storm_seconds = time.monotonic() - begun
         report.rows = sum(map(len, calm.values()))
@@ -145,9 +146,12 @@ def _phase(number: int, stage: Stage, nights: Nights, chaos: Chaos | None) -> bo
     if chaos:
         chaos.phase(number, night_over)
     everybody = {(name, number) for name in stage.plan.scripts} if playing else set()
-    return stage.wait(lambda: stage.played >= everybody, f"the scripts of day {number}") and stage.wait(
-        night_over, f"the night of day {number - 1}"
+    done = stage.wait(night_over, f"the night of day {number - 1}") and stage.wait(
+        lambda: stage.played >= everybody, f"the scripts of day {number}"
     )
+    if chaos and done:
+        chaos.say(f"night {number - 1} is over, day {number} is played" if playing else "the last night is over")
+    return done
 
 
 def _brawlers(stage: Stage, seed: int) -> list[Brawler]:

@@ -5,7 +5,7 @@ import pytest
 from tests.torture.chaos import INSIDE, KINDS
 from tests.torture.round import play
 
-SEED, KILLS, DAYS = 8, 24, 4
+SEED, KILLS, DAYS = 8, 24, 3
 
 
 def test_what_is_killed_at_any_moment_leaves_the_books_that_calm_would(capsys: pytest.CaptureFixture[str]) -> None:
