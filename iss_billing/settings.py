@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import environ
-from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from iss_billing import embedded, gateways, links
+from iss_billing import embedded, gateways, links, schedule
 from iss_billing.networks import parse_networks
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -200,20 +199,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker comes back by itself, however long its Redis was away
 # who calls a task while the broker is away hears of it at once: what must be done is in the database
 CELERY_BROKER_TRANSPORT_OPTIONS = links.REDIS | {"visibility_timeout": 6 * 3600, "max_retries": 1, "interval_start": 0}
-CELERY_BEAT_SCHEDULE = {
-    "settle": {"task": "settlement.tasks.settle_night", "schedule": crontab(hour="2", minute="0")},
-    "settle what was missed": {"task": "settlement.tasks.settle_missed", "schedule": 15.0, "options": {"expires": 15}},
-    "watch runs": {"task": "settlement.tasks.watch_runs", "schedule": 300.0},
-    "tell operators": {"task": "settlement.tasks.tell_operators", "schedule": 60.0},
-    "sweep arrears": {"task": "settlement.tasks.sweep_arrears", "schedule": 300.0},
-    "deliver notices": {"task": "accounts.tasks.deliver_notices", "schedule": 60.0},
-    "deliver webhooks": {"task": "accounts.tasks.deliver_webhooks", "schedule": 60.0},
-    "forget old webhooks": {"task": "accounts.tasks.forget_old_webhooks", "schedule": crontab(hour="5", minute="20")},
-    "query payments": {"task": "accounts.tasks.query_payments", "schedule": 60.0},
-    "complete checkouts": {"task": "packs.tasks.complete_checkouts", "schedule": 60.0},
-    "collect usage": {"task": "settlement.tasks.collect_usage", "schedule": 300.0},
-    "make partitions": {"task": "settlement.tasks.make_partitions", "schedule": crontab(hour="*/6", minute="10")},
-}
+CELERY_BEAT_SCHEDULE = schedule.BEAT
 
 LOGGING = {
     "version": 1,
