@@ -1,6 +1,6 @@
 """The webhooks' part of the API's schema."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -35,11 +35,13 @@ EventName = Literal[
     "price.announced",
 ]
 
+StatusName = Literal["pending", "delivered", "failed"]
+
 
 class WebhookRequest(Struct):
     """Where to send, and which events; left out, all of them."""
 
-    url: Annotated[str, Meta(max_length=2000, extra_json_schema={"format": "uri"})]
+    url: Annotated[str, Meta(max_length=2000, pattern="^https://[!-~]+$")]
     events: list[EventName] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -75,8 +77,8 @@ class DeliveryShape(Struct):
 
     delivery_id: Id
     message_id: str
-    type: str
-    status: str
+    type: EventName
+    status: StatusName
     created_at: Moment
     next_attempt_at: Moment | None
     delivered_at: Moment | None
@@ -159,8 +161,8 @@ GET_DELIVERIES = operation(
     summary="What an endpoint was sent in the last 30 days, newest first",
     parameters=[
         path_id(),
-        parameter("status", "Only messages of this status.", {"type": "string"}),
-        parameter("type", "Only events of this type.", {"type": "string", "enum": list(EventName.__args__)}),  # type: ignore[attr-defined]
+        parameter("status", "Only messages of this status.", {"type": "string", "enum": list(get_args(StatusName))}),
+        parameter("type", "Only events of this type.", {"type": "string", "enum": list(get_args(EventName))}),
         *PAGES,
     ],
     answers={200: (page_of(DeliveryShape), page_example(DELIVERY))},

@@ -21,6 +21,7 @@ from iss_billing.problems import STATUSES, TITLES
 from packs.models import Order, Pack
 from tests.api_client import Api
 from tests.conftest import ROOT
+from tests.hooks import listen
 from tests.worlds import buy, night, opened, use
 
 PLATFORM = ("report_usage", "entitlement", "entitlements")
@@ -53,6 +54,7 @@ def alice(db: None) -> Account:
     day = timezone.localdate()
     first, before, today = (str(day - timedelta(days=n)) for n in (2, 1, 0))
     alice = opened("alice", on=first)
+    listen(alice, "https://example.com/hooks")
     for sku in ("pet-100k", "traffic-down-1tb", "pet-100k"):
         buy(alice, sku, f"{first}T10:00")
     for item in ("ai.pet", "ai.face", "traffic.down"):
@@ -111,6 +113,8 @@ def test_every_call_is_in_the_schema_and_every_answer_is_of_its_shape_to_the_let
         "/api/v1/orders/{id}/": Order.objects.earliest("pk").pk,
         "/api/v1/bills/{id}/": alice.bills.earliest("pk").pk,
         "/api/v1/entitlements/{account_id}/": alice.pk,
+        "/api/v1/webhooks/{id}/": alice.endpoints.earliest("pk").pk,
+        "/api/v1/webhooks/{id}/deliveries/": alice.endpoints.earliest("pk").pk,
     }
     for path, methods in document["paths"].items():
         if "get" not in methods:

@@ -37,6 +37,8 @@ OPEN_PAGES = {
 """Pages for anyone."""
 EITHERS = {"api-webhooks", "api-webhook", "api-webhook-rotate", "api-webhook-enable", "api-deliveries", "api-resend"}
 """API calls of customers and the platform, each for its own."""
+OWN_FIELDS = ("delivery_pk", "act")
+"""Fields of routes that name one thing wherever they stand."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ADMIN_OPEN = {"login", "logout", "jsi18n"}
 
@@ -69,12 +71,18 @@ class Alices:
         night("2026-03-02T02:00")
         key, self.key = make_key(account_id=self.account.pk, name="alice", now=timezone.now())
         order, bill = Order.objects.get(), self.account.bills.get()
-        self.things = {"order": order.pk, "pack": pack.pk, "refund": pack.pk, "bill": bill.pk, "key": key.pk}
+        self.things: dict[str, Any] = {
+            "order": order.pk,
+            "pack": pack.pk,
+            "refund": pack.pk,
+            "bill": bill.pk,
+            "key": key.pk,
+        }
         endpoint, _ = listen(self.account, "https://example.com/hook")
         top_up(self.account, "1", "2026-03-02T10:00")
         delivery = endpoint.deliveries.get()
         self.things |= {"webhook": endpoint.pk, "deliveries": endpoint.pk, "resend": endpoint.pk}
-        self.things |= {"delivery_pk": delivery.pk, "act": "turn-on"}
+        self.things |= {"delivery_pk": delivery.pk, "act": "rotate"}
 
     def address(self, name: str) -> str:
         """The address of a route, with her own ids in it."""
@@ -85,10 +93,10 @@ class Alices:
         """Which of her things an id in a route names; a new route must be told of here."""
         if field == "account_id":
             return self.account.pk
-        if field in self.things:
+        if field in OWN_FIELDS:
             return self.things[field]
         words = name.removeprefix("api-").split("-")
-        found = [self.things[word] for word in words if word in self.things]
+        found = [self.things[word] for word in words if word in self.things and word not in OWN_FIELDS]
         assert found, f"name a thing of alice's for <{field}> of the route {name}"
         return found[0]
 

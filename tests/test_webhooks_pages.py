@@ -141,6 +141,7 @@ def test_the_pages_are_whole_in_both_languages(language: str, receiver: Receiver
         if language == "zh-hans":
             known = {
                 "Webhook",
+                "API",
                 "English",
                 "Standard",
                 "Webhooks",
