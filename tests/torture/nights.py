@@ -78,6 +78,8 @@ class Nights(threading.Thread):
         if not self._finished(connection, day):
             return
         self._prove_nothing_is_forgotten(connection, day)
+        if self.stage.errors:
+            return
         sweep = start_of(self.stage.plan.day(number + 1)) + timedelta(hours=3)
         self.cluster.set_clock(sweep, moving=False)
         while not self._announced(connection, sweep):
@@ -99,5 +101,8 @@ class Nights(threading.Thread):
         """The run is over: nobody's day up to this one is still pending."""
         left = connection.execute(PENDING, {"day": day, "ids": self.scripted}).fetchall()
         failed = connection.execute("SELECT account_id, day, error FROM settlement_settlementfailure").fetchall()
-        if left or failed:
-            self.stage.fail(f"the run of {day} is over; still pending: {left}; failed: {failed}")
+        bills = connection.execute("SELECT account_id FROM settlement_bill WHERE day = %s", [day]).fetchall()
+        # every script reports some billable use every day
+        without = set(self.scripted) - {account for (account,) in bills}
+        if left or failed or without:
+            self.stage.fail(f"the run of {day} is over; pending: {left}; failed: {failed}; without a bill: {without}")
