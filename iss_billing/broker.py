@@ -8,7 +8,7 @@ import redis
 from kombu.transport import redis as kombu_redis
 
 
-class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
+class Channel(kombu_redis.Channel):
     """Kombu's channel, whose link may be gone while its tasks are still in hand.
 
     A lost link is torn down at once. Tasks that it delivered are then acknowledged or handed back over nothing, of
@@ -25,7 +25,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
             yield it
 
 
-class Transport(kombu_redis.Transport):  # type: ignore[misc]
+class Transport(kombu_redis.Transport):
     """Kombu's transport with the channel above."""
 
     Channel = Channel

@@ -193,7 +193,7 @@ class Actor(threading.Thread):
             "top_up", str(self.stage.ids[self.name]), body["amount"], "--reference", body["reference"],
             "--now", step.at.isoformat(),
         )  # fmt: skip
-        return answer and "received"
+        return "received" if answer else None
 
     def _order(self, step: Step) -> str | None:
         client, body = self.stage.clients[self.name], {"lines": step.body["lines"]}

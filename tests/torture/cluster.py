@@ -268,7 +268,7 @@ class Cluster:
     def serving(self, database: str, **settings: str) -> Iterator[None]:
         """All the product's processes on a copy of the base, until the end of the block."""
         with self.connect("postgres") as connection:
-            connection.execute(f"CREATE DATABASE {database} TEMPLATE {DATABASE}")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE {database} TEMPLATE {DATABASE}")
         self.database, self.settings = database, settings
         processes = (self.web, self.worker, self.beat, self.teller)
         try:

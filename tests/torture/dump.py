@@ -114,7 +114,7 @@ _FRACTION = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d):\d\d:\d\d(\.\d+)?")
 def dump(connection: "psycopg.Connection[Any]") -> dict[str, list[str]]:
     """Every table's rows as text, in an order that both worlds share."""
     connection.execute("SET timezone = 'Asia/Shanghai'")
-    return {name: [_line(name, row) for row in connection.execute(sql).fetchall()] for name, sql in TABLES.items()}  # type: ignore[call-overload]
+    return {name: [_line(name, row) for row in connection.execute(sql).fetchall()] for name, sql in TABLES.items()}
 
 
 def _line(name: str, row: tuple[Any, ...]) -> str:

@@ -118,9 +118,10 @@ def _perform(
             if not _phase(number, stage, nights, chaos):
                 break
     finally:
-        for leaver in (nights, *brawlers):
+        leavers: list[Nights | Brawler] = [nights, *brawlers]
+        for leaver in leavers:
             leaver.leaving.set()
-        for leaver in (nights, *brawlers):
+        for leaver in leavers:
             leaver.join(30)
     if chaos:
         report.kills, report.inside, report.extra = chaos.counts, chaos.inside, chaos.extra

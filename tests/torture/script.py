@@ -131,7 +131,9 @@ class _Writer:
         if act == "top_up":
             return self._top_up(number, f"{rng.randint(1, 120)}.{rng.randint(0, 99):02}")
         self.count += 1
-        lines = [{"sku": rng.choice(SKUS), "quantity": rng.choice((1, 1, 2))} for _ in range(rng.choice((1, 1, 2)))]
+        lines: list[dict[str, Any]] = [
+            {"sku": rng.choice(SKUS), "quantity": rng.choice((1, 1, 2))} for _ in range(rng.choice((1, 1, 2)))
+        ]
         key = f"{self.name} order {self.count}"
         self.orders.append((number, key, sum(line["quantity"] for line in lines)))
         return self._step("order", number, self._money_gate(), key=key, lines=lines)
