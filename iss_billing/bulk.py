@@ -19,6 +19,14 @@ def array(values: Iterable[object]) -> str:
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
 
 
+def texts(values: Sequence[str]) -> str:
+    """PostgreSQL's array literal of texts that may hold anything but a NUL."""
+    joined = '","'.join(values)
+    if "\\" in joined or joined.count('"') != 2 * (len(values) - 1):
+        joined = '","'.join([text.replace("\\", r"\\").replace('"', r"\"") for text in values])
+    return '{"' + joined + '"}'
+
+
 def columns(rows: Iterable[Sequence[Any]]) -> list[str]:
     """Rows as array literals, one for each column, for `FROM unnest(…)`; values as `array` takes them."""
     return [array(column) for column in zip(*rows, strict=True)]

@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
+from iss_billing import bulk
+from iss_billing.bare import bare_cursor
 from iss_billing.days import SHANGHAI
 from settlement.events import Accepted, Rejected
 from settlement.partitions import ensure_partitions
@@ -24,10 +26,11 @@ STORE = """
 WITH stored AS (
     INSERT INTO settlement_usageevent
         (day, source, event_id, account_id, item_id, region, resource, quantity, occurred_at, received_at)
-    SELECT day, source, event_id, account_id, item_id, region, resource, quantity, occurred_at, %s::timestamptz
+    SELECT day, source, event_id, account_id, item_id, region, resource, quantity,
+           timestamptz 'epoch' + occurred_us * interval '1 microsecond', %s::timestamptz
     FROM unnest(%s::date[], %s::text[], %s::text[], %s::bigint[], %s::smallint[], %s::text[], %s::text[], %s::bigint[],
-                %s::timestamptz[]) WITH ORDINALITY
-         AS event (day, source, event_id, account_id, item_id, region, resource, quantity, occurred_at, place)
+                %s::bigint[]) WITH ORDINALITY
+         AS event (day, source, event_id, account_id, item_id, region, resource, quantity, occurred_us, place)
     -- two batches with the same events wait for each other, never in a circle; in one batch the first is kept
     ORDER BY day, source, event_id, place
     ON CONFLICT (day, source, event_id) DO NOTHING
@@ -47,23 +50,28 @@ ON CONFLICT (day, source, code) DO UPDATE SET events = settlement_usagerefusal.e
 """
 
 
-def store(events: Sequence[Accepted], rejected: list[Rejected], now: datetime) -> Ingested:
+def store(events: Accepted, rejected: list[Rejected], now: datetime) -> Ingested:
     """Store judged events in one transaction: what is returned as accepted is durable, once (rules 5.6).
 
     The same (day, source, id) again is a duplicate, in one batch or from before. Refused events are only counted.
     """
-    ensure_partitions({event.day for event in events})
+    ensure_partitions(set(events.days))
     with transaction.atomic(), connection.cursor() as cursor:
         accepted = 0
         if events:
-            cursor.execute(STORE, [now, *map(list, zip(*events, strict=True)), now])
-            accepted = cursor.fetchone()[0]
+            with bare_cursor() as bare:
+                bare.execute(STORE, [now, *map(_literal, events.columns()), now])
+                [accepted] = bare.fetchone() or [0]
         if rejected:
             today = now.astimezone(SHANGHAI).date()
             counts = sorted(Counter((refused.source, refused.code) for refused in rejected).items())
             columns = zip(*((today, source, code, number) for (source, code), number in counts), strict=True)
             cursor.execute(COUNT_REFUSALS, list(map(list, columns)))
     return Ingested(accepted, len(events) - accepted, rejected)
+
+
+def _literal(column: Sequence[Any]) -> str:
+    return bulk.texts(column) if isinstance(column[0], str) else bulk.array(column)
 
 
 COLLECT = """
