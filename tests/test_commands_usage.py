@@ -8,10 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from pytest_django import Settings
 
 from accounts.models import Account, Transfer, User
 from packs.models import Pack
+from settlement import importing
 from settlement.models import Bill, SettlementRun, UsageEvent
 from tests.shell import Shell
 from tests.worlds import assert_books, bills_of, buy, event, night, opened, send, use, yuan
@@ -187,4 +189,52 @@ def test_demo_lives_through_its_days_and_again_changes_nothing(manage: Shell, mo
     assert list(User.objects.filter(is_staff=True).values_list("email", flat=True)) == ["staff@example.com"]
     assert manage("demo", "--now", "2026-03-08T12:30", "--json").json == {}
     assert rows() == before
+    assert_books()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_import_in_lanes_keeps_the_first_of_an_id_wherever_the_blocks_are_cut(
+    manage: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "BLOCK_BYTES", 2_000)  # some seven lines
+    alice = opened()
+    first = [event(alice, "ai.pet", 1000 + n, "2026-03-05T10:00:00", id=f"e{n}") for n in range(60)]
+    later = [one | {"data": one["data"] | {"quantity": 7}} for one in first]
+    path = tmp_path / "usage.jsonl"
+    path.write_bytes(lines_of([*first[:30], "{", *later[:30], *first[30:], *later[30:]]))
+    shown = manage("import_usage", path, *NOON).json
+    assert (shown["accepted"], shown["duplicates"]) == (60, 60)
+    assert [row["index"] for row in shown["rejected"]] == [30]
+    stored = dict(UsageEvent.objects.values_list("event_id", "quantity"))
+    assert stored == {f"e{n}": 1000 + n for n in range(60)}
+    night("2026-03-06T02:00")
+    assert_books()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_import_that_is_cut_off_keeps_whole_blocks_and_goes_on_when_it_comes_again(
+    manage: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "BLOCK_BYTES", 2_000)
+    alice = opened()
+    path = tmp_path / "usage.jsonl"
+    path.write_bytes(lines_of([event(alice, "ai.pet", 1, "2026-03-05T10:00:00", id=f"e{n}") for n in range(100)]))
+    stored, calls = importing.store, iter(range(1000))
+
+    def cut_off(*arguments: Any) -> Any:
+        if next(calls) == 9:
+            raise OperationalError("the connection is gone")
+        return stored(*arguments)
+
+    monkeypatch.setattr(importing, "store", cut_off)
+    stopped = manage("import_usage", path, *NOON)
+    assert stopped.code == 1
+    assert "the connection is gone" in stopped.err
+    kept = UsageEvent.objects.count()
+    assert 0 < kept < 100
+    monkeypatch.setattr(importing, "store", stored)
+    again = manage("import_usage", path, *NOON).json
+    assert (again["accepted"], again["duplicates"], again["rejected"]) == (100 - kept, kept, [])
+    night("2026-03-06T02:00")
+    assert [bill.amount_due for bill in bills_of(alice)] == [yuan("0.25")]
     assert_books()

@@ -34,14 +34,10 @@ BARS = (
 )
 
 
-def write(figures: dict[str, Any], *, full: bool) -> None:
-    """Write the three files; of a small run only the JSON, to standard output."""
-    text = json.dumps(figures, indent=1)
-    if not full:
-        print(text)  # noqa: T201
-        return
+def write(figures: dict[str, Any]) -> None:
+    """Write the three files."""
     docs = ROOT / "docs"
-    (docs / "benchmarks.json").write_text(text + "\n")
+    (docs / "benchmarks.json").write_text(json.dumps(figures, indent=1) + "\n")
     (docs / "benchmarks.svg").write_text(_chart(figures))
     rows = "\n".join(f"| {words} | {_shown(figures[key])} |" for key, words in TEXTS.items() if key in figures)
     (docs / "benchmarks.md").write_text(
