@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from accounts.models import Account, Transfer, User
 from packs.models import Pack
-from settlement import importing
+from settlement import importing, metering
 from settlement.models import Bill, SettlementRun, UsageEvent
 from tests.shell import Shell
 from tests.worlds import assert_books, bills_of, buy, event, night, opened, send, use, yuan
@@ -219,7 +219,7 @@ def test_import_that_is_cut_off_keeps_whole_blocks_and_goes_on_when_it_comes_aga
     alice = opened()
     path = tmp_path / "usage.jsonl"
     path.write_bytes(lines_of([event(alice, "ai.pet", 1, "2026-03-05T10:00:00", id=f"e{n}") for n in range(100)]))
-    stored, calls = importing.store, iter(range(1000))
+    stored, calls = metering.store, iter(range(1000))
 
     def cut_off(*arguments: Any) -> Any:
         if next(calls) == 9:

@@ -1,9 +1,11 @@
 """What was measured, as docs/benchmarks.md with a chart, and as docs/benchmarks.json."""
 
 import json
+import re
 from typing import Any
 
 from tests.bench.database import ROOT
+from tests.bench.growth import RUNS
 
 TEXTS = {
     "settle_account_days_per_s_1": "the night, one Celery worker process, account-days/s",
@@ -12,7 +14,9 @@ TEXTS = {
     "floor_account_days_per_s_2": "floor: bare set-based SQL, two processes, account-days/s",
     "loop_account_days_per_s_1": "ORM loop, one process, account-days/s",
     "loop_account_days_per_s_2": "ORM loop, two processes, account-days/s",
+    "settle_time_over_floor_1": "the night's time over the floor's, one process",
     "settle_time_over_floor": "the night's time over the floor's, two processes",
+    "settle_speed_over_orm_loop_1": "the night's speed over the loop's, one process",
     "settle_speed_over_orm_loop": "the night's speed over the loop's, two processes",
     "resettle_time_over_first": "settling again what is settled, over the first time",
     "settle_worker_peak_mb": "peak memory of a worker process, MB",
@@ -24,6 +28,10 @@ TEXTS = {
     "empty_view_per_s": "an empty view of the same stack, requests/s",
     "entitlement_speed_over_empty_view": "entitlements over the empty view",
     "entitlement_cost_of_many_events": "an entitlement's time with 100,000 events more, over without",
+    "giant_shard_seconds": "the shard with a giant account of 1,000 packs and 1,000,000 events, seconds",
+    "giant_other_shards_median_seconds": "the other shards of that night, median, seconds",
+    "giant_shards_done_meanwhile": "shards of others that were done while it ran",
+    "growth_slowest_over_fastest": "time per account, the slowest size over the fastest, medians of three runs",
 }
 BARS = (
     ("the night, 2 processes", "settle_account_days_per_s_2", "bar"),
@@ -53,7 +61,24 @@ Believe the ratios: one machine varies by more than a third between runs.
 {rows}
 
 ![Account-days a second](benchmarks.svg)
-"""
+{_growth(figures)}"""
+    )
+
+
+def _growth(figures: dict[str, Any]) -> str:
+    """The night over the sizes, every run."""
+    found = [re.fullmatch(r"growth_(\d+)_us_per_account", key) for key in figures]
+    sizes = [int(match[1]) for match in found if match]
+    if not sizes:
+        return ""
+    rows = []
+    for accounts in sizes:
+        key = f"growth_{accounts}_us_per_account"
+        runs = [figures[f"{key}_run_{run}"] for run in range(1, RUNS + 1)]
+        rows.append(f"| {accounts:,} | {' · '.join(map(str, runs))} | {figures[key]} |")
+    return (
+        "\n## Growth\n\nMicroseconds per account with two worker processes; the runs of the sizes took turns.\n\n"
+        "| accounts | runs | median |\n|---:|---:|---:|\n" + "\n".join(rows) + "\n"
     )
 
 
