@@ -115,6 +115,7 @@ def test_every_page_in_both_languages(language: str) -> None:
         "billing",
         "localhost",
         "Billing",
+        "Webhook",
         "test",
     }
     with frozen_clock():
