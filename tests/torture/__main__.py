@@ -7,8 +7,8 @@ import sys
 import time
 from collections import Counter
 
-from tests.torture.cluster import NotUp
 from tests.torture.plants import PLANTS
+from tests.torture.process import NotUp
 from tests.torture.proofs import Failed
 from tests.torture.round import Report, play
 

@@ -14,8 +14,8 @@ import psycopg
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from tests.torture.actors import Stage
-from tests.torture.cluster import Process, children, kill
+from tests.torture.process import Process, children, kill
+from tests.torture.stage import Stage
 
 KINDS = ("worker", "child", "postgres", "backend", "redis", "beat", "web", "teller")
 INSIDE = ("worker", "child")

@@ -3,15 +3,13 @@
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,82 +19,13 @@ from honcho.environ import parse_procfile
 from iss_billing import keeper
 from iss_billing.embedded import DATABASE, USER, Place, redis_url
 from tests.torture import clock
+from tests.torture.process import NotUp, Process
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-UP_SECONDS = 60
-
-
-class NotUp(Exception):
-    """A process did not come up, or not again."""
 
 
 class Away(Exception):
     """A process died while it was asked."""
-
-
-def children(pid: int) -> list[int]:
-    """The child processes of a process."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            after = stat.read_text().rpartition(")")[2].split()
-            if int(after[1]) == pid and after[0] != "Z":
-                found.append(int(stat.parent.name))
-    return sorted(found)
-
-
-def kill(*pids: int) -> None:
-    """SIGKILL; what is gone already is gone."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-class Process:
-    """One of the processes: how it is started, and how one sees that it works."""
-
-    def __init__(self, name: str, start: Callable[[], "subprocess.Popen[Any]"], up: Callable[[], bool]) -> None:
-        self.name, self._start, self._up = name, start, up
-        self.running: subprocess.Popen[Any] | None = None
-        self.wanted = False
-        """Whether it is to be at work: it is up and we have not killed it."""
-
-    @property
-    def has_left(self) -> bool:
-        """Whether it ended although nobody killed it."""
-        return self.wanted and self.running is not None and self.running.poll() is not None
-
-    @property
-    def pid(self) -> int:
-        """Of the one that runs, or ran last."""
-        assert self.running is not None
-        return self.running.pid
-
-    def start(self) -> None:
-        """Start it, as often as it takes, and wait until it works. Raises NotUp."""
-        deadline = time.monotonic() + UP_SECONDS
-        self.running = self._start()
-        while not self._up():
-            if time.monotonic() > deadline:
-                raise NotUp(f"{self.name} did not come up in {UP_SECONDS} s")
-            time.sleep(0.05)
-            if self.running.poll() is not None:  # as systemd would: the port or the shared memory is not free yet
-                time.sleep(0.2)
-                self.running = self._start()
-        self.wanted = True
-
-    def kill(self, *, whole: bool = True) -> None:
-        """SIGKILL to it and all its children at once, or to it alone."""
-        self.wanted = False
-        pids = [self.pid, *(children(self.pid) if whole else ())]
-        kill(*pids)
-        if self.running is not None:
-            self.running.wait()
-
-    def stop(self) -> None:
-        """End it for good."""
-        if self.running is not None:
-            self.kill()
 
 
 class Cluster:
@@ -110,9 +39,9 @@ class Cluster:
         self.programs = keeper._postgres_programs()
         self.clock = place / "clock.json"
         self.port = _free_port()
-        self.postgres = Process("postgres", self._start_postgres, lambda: keeper._postgres_up(self.place))
+        self.postgres = Process("postgres", self._start_postgres, lambda: keeper._postgres_up(self.place), again=True)
         self.redis = Process("redis", self._start_redis, lambda: keeper._redis_up(self.place))
-        self.web = Process("web", lambda: self._start_from_procfile("web"), self._web_up)
+        self.web = Process("web", lambda: self._start_from_procfile("web"), self._web_up, again=True)
         self.worker = Process(
             "worker", lambda: self._start_from_procfile("worker"), lambda: self._said("worker", " ready.")
         )

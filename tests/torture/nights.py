@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 
 from iss_billing.days import start_of
-from tests.torture.actors import Stage
 from tests.torture.chaos import EXPIRES
 from tests.torture.script import FIRST
+from tests.torture.stage import Stage
 
 MOST_SECONDS = 240
 """Of a night: the next one begins five minutes earlier."""

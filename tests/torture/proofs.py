@@ -7,8 +7,9 @@ from typing import Any, LiteralString
 import psycopg
 
 from tests.torture import dump
-from tests.torture.actors import Brawler, Stage
+from tests.torture.brawlers import Brawler
 from tests.torture.cluster import Cluster
+from tests.torture.stage import Stage
 
 SOON = 20.0
 """Seconds in which beat's next ticks finish what was begun."""

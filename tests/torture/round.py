@@ -10,7 +10,8 @@ from typing import Any
 
 from iss_billing.days import start_of
 from tests.torture import script
-from tests.torture.actors import Actor, Brawler, Stage
+from tests.torture.actors import Actor
+from tests.torture.brawlers import Brawler
 from tests.torture.chaos import Chaos
 from tests.torture.cluster import Cluster, cluster
 from tests.torture.nights import Nights
@@ -25,6 +26,7 @@ from tests.torture.proofs import (
     prove_outcomes,
     prove_told_and_certified,
 )
+from tests.torture.stage import Stage
 
 MOST_DAYS = 9
 STRETCH = 0.015
