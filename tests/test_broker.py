@@ -109,7 +109,7 @@ def test_a_posting_without_a_broker_stands_and_its_notice_waits(
     use(account, "ai.plate", 30, "2026-03-01T10:00")
     calling(f"redis+socket://{tmp_path}/nobody.sock")
     assert seconds_of(lambda: night("2026-03-02T02:00")) < 3
-    assert "notices go out with the next tick" in caplog.text
+    assert "the next tick does it" in caplog.text
     assert Notice.objects.get().sent_at is None
     assert deliver_notices() == 1
     assert_books()

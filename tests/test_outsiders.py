@@ -11,7 +11,10 @@ from django.utils import timezone
 from accounts.keys import make_key
 from accounts.models import Account, User
 from accounts.opening import open_account
-from packs.models import Order
+from accounts.payments import gateway as gateways
+from packs.checkout import begin_checkout
+from packs.models import Checkout, Order
+from packs.orders import LineRequest
 from tests.api_client import problem
 from tests.hooks import listen
 from tests.worlds import at, buy, night, top_up, use
@@ -29,6 +32,7 @@ OPEN_PAGES = {
     "password-reset",
     "password-reset-sent",
     "password-reset-confirm",
+    "payment-notify",
     "preferences",
     "tariff",
     "api-reference",
@@ -37,7 +41,7 @@ OPEN_PAGES = {
 """Pages for anyone."""
 EITHERS = {"api-webhooks", "api-webhook", "api-webhook-rotate", "api-webhook-enable", "api-deliveries", "api-resend"}
 """API calls of customers and the platform, each for its own."""
-OWN_FIELDS = ("delivery_pk", "act")
+OWN_FIELDS = ("delivery_pk", "act", "number", "gateway")
 """Fields of routes that name one thing wherever they stand."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ADMIN_OPEN = {"login", "logout", "jsi18n"}
@@ -83,6 +87,12 @@ class Alices:
         delivery = endpoint.deliveries.get()
         self.things |= {"webhook": endpoint.pk, "deliveries": endpoint.pk, "resend": endpoint.pk}
         self.things |= {"delivery_pk": delivery.pk, "act": "rotate"}
+        lines = [LineRequest("pet-100k", 10, 25_000)]
+        gateway, now = gateways.active(), at("2026-03-02T11:00")
+        checkout = begin_checkout(account_id=self.account.pk, lines=lines, key="short", gateway=gateway, now=now)
+        assert isinstance(checkout, Checkout)
+        assert checkout.payment is not None
+        self.things |= {"checkout": checkout.pk, "number": checkout.payment.number, "gateway": "sandbox"}
 
     def address(self, name: str) -> str:
         """The address of a route, with her own ids in it."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,11 @@ def test_the_quick_start_comes_to_the_first_bill(live_server: LiveServer, tmp_pa
     now = timezone.localtime()
     tools = tmp_path / "bin"
     tools.mkdir()
-    (tools / "jq").write_text(f"#!{sys.executable}\n{JQ}")  # where there is none
+    (tools / "jq.py").write_text(JQ)
+    # where there is none; by way of a shell, for the path of our own Python may have spaces
+    (tools / "jq").write_text(
+        f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(tools / "jq.py"))} "$@"\n'
+    )
     (tools / "jq").chmod(0o755)
     environment = os.environ | {
         "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
