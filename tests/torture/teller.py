@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 def main() -> None:
     """Answer until the input ends."""
     django.setup()
-    from django.db import DatabaseError, InterfaceError, connection
+    from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
     print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:
@@ -26,7 +26,9 @@ def main() -> None:
             call_command(*json.loads(line), "--json", stdout=out)
             answer = {"code": 0, "answer": json.loads(out.getvalue())}
         except CommandError as error:
-            answer = {"code": error.returncode, "error": str(error)}
+            # a command that says in its own words that the database went is to be tried again as well
+            away = isinstance(error.__cause__, OperationalError | InterfaceError)
+            answer = {"code": None if away else error.returncode, "error": str(error)}
         except (DatabaseError, InterfaceError) as error:
             answer = {"code": None, "error": str(error)}  # the database is away: to be tried again
         print(json.dumps(answer), flush=True)  # noqa: T201
