@@ -2,13 +2,13 @@
 
 from django.urls import path
 
-from settlement import views
+from settlement.pages import bills, held, overview
 
 urlpatterns = [
-    path("", views.overview, name="overview"),
-    path("packs/", views.packs, name="packs"),
-    path("packs/<int:pk>/", views.pack, name="pack"),
-    path("packs/<int:pk>/refund/", views.refund, name="refund"),
-    path("bills/", views.bills, name="bills"),
-    path("bills/<int:pk>/", views.bill, name="bill"),
+    path("", overview.overview, name="overview"),
+    path("packs/", held.packs, name="packs"),
+    path("packs/<int:pk>/", held.pack, name="pack"),
+    path("packs/<int:pk>/refund/", held.refund, name="refund"),
+    path("bills/", bills.bills, name="bills"),
+    path("bills/<int:pk>/", bills.bill, name="bill"),
 ]

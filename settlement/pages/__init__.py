@@ -1,0 +1,1 @@
+"""Pages that need what was settled, one module a subject."""
