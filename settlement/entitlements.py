@@ -10,6 +10,7 @@ from django.db.models import F, Q, QuerySet
 from accounts.models import Account, Book, ModeChange, Transfer
 from accounts.modes import DEFAULT
 from accounts.standing import GRACE, RECLAIM_AFTER, STOPPED, Standing, status
+from iss_billing.bare import bare_cursor
 from iss_billing.days import day_of
 from packs.models import HOME_REGION
 from packs.tariff import tariff_on
@@ -41,7 +42,8 @@ class Entitlement(NamedTuple):
 
 
 ACCOUNTS = """
-SELECT account.id, account.balance, account.arrears_since, word.mode, held.types, held.remaining
+SELECT account.id, account.balance, account.arrears_since, word.mode, held.types, held.remaining,
+       covers.codes, covers.types, covers.regions, covers.modes
 FROM accounts_account AS account
 LEFT JOIN LATERAL (
     SELECT mode FROM accounts_modechange WHERE account_id = account.id AND effective_day <= %(today)s
@@ -54,15 +56,20 @@ CROSS JOIN LATERAL (
         GROUP BY pack_type_id
     ) AS by_type
 ) AS held
-WHERE account.id = ANY(%(accounts)s)
+CROSS JOIN (
+    SELECT array_agg(code) AS codes, array_agg(type_id) AS types, array_agg(region) AS regions,
+           array_agg(requires_billing_mode) AS modes
+    FROM (
+        SELECT item.code, type.id AS type_id, type.region, type.requires_billing_mode FROM packs_item AS item
+        LEFT JOIN packs_packtype_covers AS cover ON cover.item_id = item.id
+        LEFT JOIN packs_packtype AS type ON type.id = cover.packtype_id
+        WHERE CASE WHEN %(item)s::text IS NULL THEN type.id IS NOT NULL ELSE item.code = %(item)s END
+        ORDER BY item.position, type.id
+    ) AS cover
+) AS covers
+WHERE account.id = ANY(%(accounts)s::bigint[])
 """
-COVERS = """
-SELECT item.code, type.id, type.region, type.requires_billing_mode FROM packs_item AS item
-LEFT JOIN packs_packtype_covers AS cover ON cover.item_id = item.id
-LEFT JOIN packs_packtype AS type ON type.id = cover.packtype_id
-WHERE CASE WHEN %(item)s::text IS NULL THEN type.id IS NOT NULL ELSE item.code = %(item)s END
-ORDER BY item.position, type.id
-"""
+"""One statement, which the server prepares once a connection: it is asked before every service."""
 
 
 def entitlements(
@@ -70,17 +77,15 @@ def entitlements(
 ) -> list[Entitlement]:
     """Those of the accounts that exist, in the order asked for; `items` is `item`, or all that packs cover."""
     today = day_of(now)
-    with connection.cursor() as cursor:
-        cursor.execute(COVERS, {"item": item})
-        covers = cursor.fetchall()
-        cursor.execute(ACCOUNTS, {"today": today, "accounts": list(account_ids)})
+    with bare_cursor() as cursor:
+        cursor.execute(ACCOUNTS, {"today": today, "item": item, "accounts": list(account_ids)}, prepare=True)
         rows = {row[0]: row for row in cursor.fetchall()}
     found = []
-    for id, balance, since, word, types, remaining in (rows[id] for id in account_ids if id in rows):
+    for id, balance, since, word, types, remaining, *covers in (rows[id] for id in account_ids if id in rows):
         mode = word or DEFAULT
         left = dict(zip(types or (), remaining or (), strict=True))
         held: dict[str, Held] = {}
-        for code, pack_type, covered, needs in covers:
+        for code, pack_type, covered, needs in zip(*(column or () for column in covers), strict=True):
             units = left.get(pack_type, 0) if covered == region else 0
             before = held.get(code, Held(code, 0, 0))
             if needs in (None, mode):
