@@ -3,21 +3,18 @@
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-Items = Sequence[Any]
-Tariff = Mapping[tuple[int, str], Any]
 
-
-def settle_one(account_id: int, day: date, now: datetime, items: Items, tariff_of: Tariff) -> None:  # noqa: C901 - all of it in one loop, as one begins
+def settle_one(account_id: int, day: date, now: datetime) -> None:  # noqa: C901 - all of it in one loop, as one begins
     """Settle one account's day."""
     from django.db import transaction
 
     from accounts.models import Account, Book, Kind, ModeChange, Transfer
-    from packs.models import Pack
+    from packs.models import Item, Pack, TariffPrice
     from settlement.models import Bill, BillLine, Drawdown, PendingDay, UsageEvent
 
     with transaction.atomic():
@@ -40,12 +37,15 @@ def settle_one(account_id: int, day: date, now: datetime, items: Items, tariff_o
             settled_at=now,
         )
         total, recognised, position = 0, 0, 0
-        for item in items:
+        for item in Item.objects.all():
             for (item_id, region), events in sorted(by_item.items()):
                 if item_id != item.pk or item.requires_billing_mode not in (None, mode):
                     continue
                 quantity = aggregate(item.aggregation, events)
-                tariff = tariff_of.get((item_id, region))
+                price = TariffPrice.objects.filter(item=item, region=region, effective_day__lte=day).order_by(
+                    "effective_day", "id"
+                )
+                tariff = price.last()
                 if not quantity or tariff is None:
                     continue
                 position += 1
@@ -123,13 +123,8 @@ def aggregate(how: str, events: Sequence[Any]) -> int:
 
 def main(first: int, last: int, day: date, now: datetime) -> None:
     """Settle an id range, one account after another."""
-    from packs.models import Item, TariffPrice
-
-    items = list(Item.objects.all())
-    prices = TariffPrice.objects.filter(effective_day__lte=day).order_by("effective_day", "id")
-    tariff_of = {(price.item_id, price.region): price for price in prices}
     for account_id in range(first, last + 1):
-        settle_one(account_id, day, now, items, tariff_of)
+        settle_one(account_id, day, now)
 
 
 if __name__ == "__main__":
