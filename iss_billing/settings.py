@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import environ
-from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from iss_billing import embedded, gateways, links, schedule
+from iss_billing import embedded, gateways, links, logs, queues, security
 from iss_billing.networks import parse_networks
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -98,10 +97,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
 
 # ── logins ───────────────────────────────────────────────────────────────────────────────────────────
 AUTH_USER_MODEL = "accounts.User"
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}Validator"}
-    for name in ("UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword")
-]
+vars().update(security.logins())
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "sign-in"
@@ -138,26 +134,6 @@ SERVER_EMAIL = DEFAULT_FROM_EMAIL
 OPERATORS: list[str] = [address.strip() for address in env.list("OPERATORS", default=[]) if address.strip()]
 EMAIL_TIMEOUT = 20
 
-# ── browser security ─────────────────────────────────────────────────────────────────────────────────
-CONTENT_SECURITY_POLICY = {
-    "DIRECTIVES": {
-        "default-src": [NONE],
-        "script-src": [SELF],
-        "style-src": [SELF],
-        "font-src": [SELF],
-        "img-src": [SELF, "data:"],  # Bootstrap's form icons
-        "connect-src": [SELF],
-        "form-action": [SELF],
-        "base-uri": [NONE],
-        "frame-ancestors": [NONE],
-    }
-}
-X_FRAME_OPTIONS = "DENY"
-SECURE_REFERRER_POLICY = "same-origin"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not DEBUG
-SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-
 PAYMENTS = gateways.read(env, DEBUG)
 
 # ── API ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -184,27 +160,7 @@ SPECTACULAR_SETTINGS = {
 }
 WEBHOOK_ALLOW_NETS = parse_networks("WEBHOOK_ALLOW_NETS", env.list("WEBHOOK_ALLOW_NETS", default=[]))
 
-# ── Celery ───────────────────────────────────────────────────────────────────────────────────────────
-# kombu calls a socket's URL and its database otherwise than redis-py
-CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
-CELERY_TIMEZONE = TIME_ZONE
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ROUTES = {"accounts.tasks.deliver_webhooks*": {"queue": "webhooks"}}  # receivers may be slow
-CELERY_TASK_ACKS_LATE = True  # a task whose worker was killed runs again; each is idempotent
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_WORKER_REDIRECT_STDOUTS = False
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker comes back by itself, however long its Redis was away
-# who calls a task while the broker is away hears of it at once: what must be done is in the database
-CELERY_BROKER_TRANSPORT_OPTIONS = links.REDIS | {"visibility_timeout": 6 * 3600, "max_retries": 1, "interval_start": 0}
-CELERY_BEAT_SCHEDULE = schedule.BEAT
-
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "INFO"},
-}
+# ── what is kept in modules of its own ───────────────────────────────────────────────────────────────
+vars().update(security.browser(debug=DEBUG))
+vars().update(queues.celery(redis_url=REDIS_URL, time_zone=TIME_ZONE))
+LOGGING = logs.logging(debug=DEBUG)

@@ -1,7 +1,8 @@
 """The settings of the product's processes under torture: its own, with a schedule and a patience of seconds."""
 
+from iss_billing.queues import BROKER_OPTIONS
 from iss_billing.settings import *  # noqa: F403
-from iss_billing.settings import CELERY_BROKER_TRANSPORT_OPTIONS, INSTALLED_APPS, MIDDLEWARE
+from iss_billing.settings import INSTALLED_APPS, MIDDLEWARE
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.torture"]
 MIDDLEWARE = ["tests.torture.clock.OwnClock", *MIDDLEWARE]
@@ -15,7 +16,7 @@ CELERY_BEAT_SCHEDULE = {
 }
 CELERY_BEAT_MAX_LOOP_INTERVAL = 0.5
 # what a killed worker had in hand comes back within a round
-CELERY_BROKER_TRANSPORT_OPTIONS = CELERY_BROKER_TRANSPORT_OPTIONS | {
+CELERY_BROKER_TRANSPORT_OPTIONS = BROKER_OPTIONS | {
     "visibility_timeout": 4,
     "unacked_restore_interval": 2,
     "unacked_restore_throttle": 1,
