@@ -3,17 +3,19 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.widgets import AdminSplitDateTime
-from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import URLPattern, path
+from django.shortcuts import get_object_or_404, render
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts import audit_log
+from accounts.acting import Doing, act_page, require
 from accounts.keys import TooManyKeys, make_key, revoke_key
 from accounts.ledger import find_account
 from accounts.models import Account, ApiKey
@@ -73,42 +75,45 @@ class ApiKeyAdmin(LookOnly):
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """Make a key; its text stands in the answer to the form, and nowhere else."""
-        if not self.has_add_permission(request):
-            raise PermissionDenied
+        user = require(request, "accounts.add_apikey")
         form = ApiKeyForm(request.POST or None)
         context = {**self.admin_site.each_context(request), "title": _("Make a key"), "opts": self.opts}
         if request.method == "POST" and form.is_valid():
             account: Account | None = form.cleaned_data.pop("account")
+            now = timezone.now()
             try:
-                key, plain = make_key(
-                    account_id=account.pk if account else None, now=timezone.now(), **form.cleaned_data
-                )
+                with transaction.atomic():
+                    key, plain = make_key(account_id=account.pk if account else None, now=now, **form.cleaned_data)
+                    audit_log.record("key.make", by=user, now=now, subject=key)
             except TooManyKeys as error:
                 form.add_error("account", str(error))
             else:
-                self.log_addition(request, key, "made")
                 context |= {"made": key, "plain": plain}
         response = render(request, "admin/accounts/apikey/add.html", context | {"form": form, "media": form.media})
         add_never_cache_headers(response)
         return response
 
     def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask, and revoke."""
-        if not request.user.has_perm("accounts.change_apikey"):
-            raise PermissionDenied
-        key = get_object_or_404(ApiKey, pk=pk)
-        if request.method == "POST":
-            revoke_key(key, timezone.now())
-            self.log_change(request, key, "revoked")
-            messages.success(request, _("The key %(key)s is revoked.") % {"key": key.prefix})
-            return redirect("admin:accounts_apikey_change", pk)
-        facts = [(_("account"), key.account or _("the platform")), (_("name"), key.name), (_("key begins"), key.prefix)]
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Revoke the key"),
-            "opts": self.opts,
-            "original": key,
-            "form": forms.Form(),
-            "facts": facts,
-        }
-        return render(request, "admin/act.html", context)
+        """Ask why, and revoke."""
+        require(request, "accounts.change_apikey")
+        key = get_object_or_404(ApiKey.objects.select_related("account"), pk=pk)
+
+        def do(doing: Doing) -> str:
+            if key.revoked_at is None:
+                revoke_key(key, doing.now)
+                audit_log.record("key.revoke", by=doing.by, now=doing.now, subject=key, reason=doing.reason)
+            return _("The key %(key)s is revoked.") % {"key": key.prefix}
+
+        return act_page(
+            request,
+            permission="accounts.change_apikey",
+            original=key,
+            title=_("Revoke the key"),
+            facts=[
+                (_("account"), key.account or _("the platform")),
+                (_("name"), key.name),
+                (_("key begins"), key.prefix),
+            ],
+            do=do,
+            back=reverse("admin:accounts_apikey_change", args=[pk]),
+        )

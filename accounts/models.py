@@ -11,7 +11,9 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from accounts import standing, webhook_models  # noqa: F401 - Django finds the models of an app by its module `models`
+# Django finds the models of an app by its module `models`
+from accounts import standing, webhook_models  # noqa: F401
+from accounts.audit_models import AuditEntry as AuditEntry
 from accounts.payments.models import Payment as Payment  # Django finds an app's models in its `models`
 from iss_billing.fields import WideIntegerField
 
@@ -90,6 +92,10 @@ class Account(models.Model):
     class Meta:
         verbose_name = _("account")
         verbose_name_plural = _("accounts")
+        permissions: ClassVar = [
+            ("help_account", "Can help a customer: send a message again, let a login in again"),
+            ("read_books", "Can read the reports of the books"),
+        ]
         constraints = [
             models.CheckConstraint(
                 name="account_arrears_iff_negative",

@@ -1,15 +1,14 @@
 """Staff: bills to look at; packs with the refund that rules 4.7 leaves to staff."""
 
-from django import forms
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import URLPattern, path
-from django.utils import timezone
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts import audit_log
+from accounts.acting import Doing, Refused, act_page, require
 from iss_billing import formats
 from iss_billing.staff import LookOnly, LookOnlyInline
 from packs.models import Pack
@@ -17,12 +16,6 @@ from packs.refunds import RefundRefused
 from settlement import admin_runs  # noqa: F401 - registers the runs' pages
 from settlement.models import Bill, BillLine, Drawdown
 from settlement.staff_refunds import refund_used_pack, staff_refund_amount
-
-
-class ReasonForm(forms.Form):
-    """Why staff do something."""
-
-    reason = forms.CharField(label=gettext_lazy("reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
 
 
 class DrawdownInline(LookOnlyInline):
@@ -85,39 +78,39 @@ class PackAdmin(LookOnly):
 
     def refund(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Refund what a pack is still worth, with a reason."""
-        if not request.user.has_perm("packs.change_pack"):
-            raise PermissionDenied
+        require(request, "packs.change_pack")
         pack = get_object_or_404(Pack.objects.select_related("account", "sku"), pk=pk)
-        form = ReasonForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
+
+        def do(doing: Doing) -> str:
             try:
-                done = refund_used_pack(
-                    pack_id=pk,
-                    reason=form.cleaned_data["reason"],
-                    now=timezone.now(),
-                    made_by=request.user,  # type: ignore[arg-type]  # the admin lets nobody in who is not signed in
-                )
+                done = refund_used_pack(pack_id=pk, reason=doing.reason, now=doing.now, made_by=doing.by)
             except RefundRefused as refusal:
-                messages.error(request, str(refusal))
-            else:
-                self.log_change(request, done, f"refund {formats.money(done.refunded)}: {form.cleaned_data['reason']}")
-                messages.success(request, _("%(amount)s refunded.") % {"amount": formats.money(done.refunded)})
-            return redirect("admin:packs_pack_change", pk)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Refund pack %(pack)s") % {"pack": pk},
-            "opts": self.opts,
-            "original": pack,
-            "form": form,
-            "facts": [
+                raise Refused(str(refusal)) from refusal
+            audit_log.record(
+                "pack.refund",
+                by=doing.by,
+                now=doing.now,
+                subject=done,
+                reason=doing.reason,
+                data={"refunded": done.refunded, "drawn": done.drawn, "total": done.total},
+            )
+            return _("%(amount)s refunded.") % {"amount": formats.money(done.refunded)}
+
+        return act_page(
+            request,
+            permission="packs.change_pack",
+            original=pack,
+            title=_("Refund pack %(pack)s") % {"pack": pk},
+            facts=[
                 (_("account"), pack.account),
                 (_("pack"), pack.sku),
                 (_("price paid"), formats.money(pack.price)),
                 (_("drawn"), f"{pack.drawn:,} / {pack.total:,}"),
                 (_("to the balance"), formats.money(staff_refund_amount(pack))),
             ],
-        }
-        return render(request, "admin/act.html", context)
+            do=do,
+            back=reverse("admin:packs_pack_change", args=[pk]),
+        )
 
 
 class BillLineInline(LookOnlyInline):

@@ -1,5 +1,7 @@
 """What was used and what it cost: usage events, settlement runs, bills, their lines and drawdowns."""
 
+from typing import ClassVar
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
@@ -154,6 +156,7 @@ class SettlementFailure(models.Model):
     class Meta:
         verbose_name = _("failure")
         verbose_name_plural = _("failures")
+        permissions: ClassVar = [("retry_failure", "Can settle an account-day again that failed")]
 
     def __str__(self) -> str:
         return f"{self.day} · {self.account_id}"

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.contrib.admin.models import LogEntry
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.keys import make_key
-from accounts.models import Account, ApiKey, Notice, Transfer, User
+from accounts.models import Account, ApiKey, AuditEntry, Notice, Transfer, User
 from accounts.opening import open_account
 from packs.models import Item, Order, Pack, PackType, Sku, SkuPrice, TariffPrice
 from packs.tariff import tariff_on
@@ -197,7 +196,8 @@ def test_staff_record_a_top_up_once_for_a_reference(desk: Client, staff: User) -
     for amount, reference in (("0", "r"), ("-1", "r"), ("1.001", "r"), ("", "r"), ("1", ""), ("100000000000.01", "r")):
         assert complaints(submit(desk, url_of(alice, "top-up"), amount_0=amount, reference=reference))
     assert Transfer.objects.count() == 1
-    assert {entry.user for entry in LogEntry.objects.filter(object_id=str(alice.pk))} == {staff}
+    [entry] = AuditEntry.objects.filter(account=alice)
+    assert (entry.user, entry.action, entry.subject_id) == (staff, "account.top_up", str(transfer.pk))
 
 
 def test_staff_adjust_a_balance_both_ways_with_a_reason(desk: Client, staff: User) -> None:

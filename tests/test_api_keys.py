@@ -163,7 +163,7 @@ def test_staff_revoke_a_key(desk: Client) -> None:
     api = Api(account)
     path = f"/admin/accounts/apikey/{account.api_keys.get().pk}/revoke/"
     assert desk.get(path).status_code == 200
-    assert "is revoked" in desk.post(path, follow=True).content.decode()
+    assert "is revoked" in desk.post(path, {"reason": "leaked"}, follow=True).content.decode()
     assert api.refusal("GET", "account/") == (401, "not_authenticated")
 
 
