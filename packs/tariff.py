@@ -1,9 +1,10 @@
 """Prices: which are in force, and appending new ones (rules 4.5, 5.5)."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from accounts.models import User
@@ -38,6 +39,26 @@ def tariff_on(day: date) -> dict[tuple[int, str], Price]:
         .values_list("item_id", "region", "price", "per", "effective_day")
     )
     return {(item, region): Price(price, per, since) for item, region, price, per, since in rows}
+
+
+def tariffs_between(first: date, last: date) -> dict[date, dict[tuple[int, str], Price]]:
+    """The tariff of every day from `first` to `last`, both inclusive; days share one mapping until a price changes."""
+    before = TariffPrice.objects.filter(effective_day__lte=first).order_by("item_id", "region", "-effective_day", "-id")
+    in_force = before.distinct("item_id", "region").values("pk")
+    changes = Q(effective_day__gt=first, effective_day__lte=last)
+    rows = TariffPrice.objects.filter(Q(pk__in=in_force) | changes).order_by("effective_day", "id")
+    by_day: dict[date, dict[tuple[int, str], Price]] = {}
+    for item, region, price, per, since in rows.values_list("item_id", "region", "price", "per", "effective_day"):
+        # of several changes for one day the last made
+        by_day.setdefault(max(since, first), {})[item, region] = Price(price, per, since)
+    found: dict[date, dict[tuple[int, str], Price]] = {}
+    tariff: dict[tuple[int, str], Price] = {}
+    for number in range((last - first).days + 1):
+        day = first + timedelta(days=number)
+        if changed := by_day.get(day):
+            tariff = tariff | changed
+        found[day] = tariff
+    return found
 
 
 def sku_prices(now: datetime) -> dict[int, int]:
