@@ -23,6 +23,7 @@ PURE = {
     "packs/drawdown.py": {"packs.revenue"},
     "accounts/standing.py": set(),
     "settlement/aggregation.py": {"iss_billing.days", "iss_billing.money"},
+    "settlement/pace.py": {"iss_billing.money"},
     "settlement/rating.py": {"iss_billing.money", "packs.drawdown"},
     "settlement/replay.py": {"packs.drawdown", "settlement.rating"},
 }
