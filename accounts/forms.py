@@ -20,7 +20,7 @@ class SignUpForm(forms.Form):
         strip=False,
         max_length=128,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text=_("At least 8 characters, not only digits."),
+        help_text=_("At least 10 characters, not only digits."),
     )
 
     def clean_email(self) -> str:

@@ -2,6 +2,9 @@
 
 Every caller has a window of its own that begins with its first request. Where Redis is gone nobody is refused:
 answers then come without `RateLimit` headers, and the log says so. `API_RATE_LIMITS=off` turns the limits off.
+
+The forms that strangers may send are counted by address too: each makes a hash, a mail or an account. Wrong passwords
+are counted elsewhere, by login and address and in the database (django-axes); its refusal is the page made here.
 """
 
 import logging
@@ -12,12 +15,14 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from accounts.auth import key_of
 from iss_billing.problems import problem_response
+from iss_billing.proxies import client_address
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +45,8 @@ CUSTOMER = Policy("customer", 1_200, 60)
 PLATFORM = Policy("platform", 1_000, 10)
 ADDRESS = Policy("address", 1_200, 60)
 """Of an address that sends no valid key: the catalogue's readers, and whoever guesses keys."""
+FORMS = Policy("forms", 30, 60)
+STRANGERS_FORMS = ("/sign-in/", "/sign-up/", "/password-reset/", "/admin/login/")
 
 
 class Window(NamedTuple):
@@ -68,7 +75,13 @@ class RateLimits:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """The answer, with the headers."""
-        if not settings.API_RATE_LIMITS or not request.path.startswith(PREFIX):
+        if not settings.API_RATE_LIMITS:
+            return self.get_response(request)
+        if request.method == "POST" and request.path in STRANGERS_FORMS:
+            window = self._count(FORMS, client_address(request))
+            if window is not None and window.left < 0:
+                return _refused_page(request, window.ends_in)
+        if not request.path.startswith(PREFIX):
             return self.get_response(request)
         window = self._count(*caller_of(request))
         if window is None:
@@ -103,15 +116,7 @@ def caller_of(request: HttpRequest) -> tuple[Policy, str]:
         return (CUSTOMER if key.account_id else PLATFORM), str(key.pk)
     if settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated:
         return CUSTOMER, f"login-{request.user.pk}"
-    return ADDRESS, _address(request)
-
-
-def _address(request: HttpRequest) -> str:
-    """The client's address; behind a trusted proxy the one that it names."""
-    address: str = request.META.get("REMOTE_ADDR", "")
-    if not address or address in settings.TRUSTED_PROXIES:
-        return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64] or address
-    return address
+    return ADDRESS, client_address(request)
 
 
 def _refusal(window: Window) -> HttpResponse:
@@ -119,6 +124,17 @@ def _refusal(window: Window) -> HttpResponse:
     detail = f"{policy.requests:,} requests in {policy.seconds} s are allowed; try again in {window.ends_in} s"
     response = problem_response(429, "too_many_requests", detail)
     response["Retry-After"] = str(window.ends_in)
+    return response
+
+
+def locked_out(request: HttpRequest, *_: object) -> HttpResponse:
+    """The page that says that wrong passwords have locked a login out of this address, and for how long."""
+    return _refused_page(request, int(settings.AXES_COOLOFF_TIME.total_seconds()), locked_out=True)
+
+
+def _refused_page(request: HttpRequest, seconds: int, **context: bool) -> HttpResponse:
+    response = render(request, "429.html", {"minutes": -(-seconds // 60), **context}, status=429)
+    response["Retry-After"] = str(seconds)
     return response
 
 

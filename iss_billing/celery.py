@@ -1,11 +1,14 @@
 """Wires Celery: `celery -A iss_billing worker`, `celery -A iss_billing beat`."""
 
+import logging.config
 import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, celeryd_init
+from celery.signals import beat_init, before_task_publish, celeryd_init, setup_logging, task_postrun, task_prerun
 from kombu.transport import TRANSPORT_ALIASES
+
+from iss_billing import logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iss_billing.settings")
 
@@ -22,3 +25,31 @@ def hold_servers(**_: Any) -> None:
     from iss_billing.servers import hold  # needs the settings, which name this app
 
     hold()
+
+
+@setup_logging.connect
+def log_as_all_do(**_: Any) -> None:
+    """Celery's lines are lines like all others."""
+    from django.conf import settings
+
+    logging.config.dictConfig(settings.LOGGING)
+
+
+@before_task_publish.connect
+def send_request_id(headers: dict[str, Any], **_: Any) -> None:
+    """A task remembers the request that it was called from, and tells the tasks that it calls."""
+    if request_id := logs.belongs_to("request_id"):
+        headers["request_id"] = request_id
+
+
+@task_prerun.connect
+def begin_lines(task: Any, task_id: str, **_: Any) -> None:
+    """What a task logs belongs to it, and to the request that it was called from."""
+    request_id = task.request.get("request_id")
+    logs.belong(task=task.name, task_id=task_id, **({"request_id": request_id} if request_id else {}))
+
+
+@task_postrun.connect
+def end_lines(**_: Any) -> None:
+    """What comes after it does not."""
+    logs.belong()

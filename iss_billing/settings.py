@@ -26,6 +26,8 @@ if _missing:
     )
 
 SECRET_KEY: str = env.str("SECRET_KEY")
+if not DEBUG:
+    security.refuse_weak_secret(SECRET_KEY)
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 PORT: int = env.int("PORT", default=8000)
@@ -38,6 +40,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
     "csp",
     "djmoney",
     "rest_framework",
@@ -48,9 +51,12 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "iss_billing.requests.Requests",
+    "iss_billing.probes.Probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "iss_billing.headers.Headers",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -59,6 +65,7 @@ MIDDLEWARE = [
     "accounts.rate_limits.RateLimits",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "iss_billing.urls"
@@ -137,8 +144,10 @@ EMAIL_TIMEOUT = 20
 PAYMENTS = gateways.read(env, DEBUG)
 
 # ── API ──────────────────────────────────────────────────────────────────────────────────────────────
+METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
 API_RATE_LIMITS: bool = env.bool("API_RATE_LIMITS", default=True)
-TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", default=[])
+TRUSTED_PROXIES: list[str] = [text.strip() for text in env.list("TRUSTED_PROXIES", default=[]) if text.strip()]
+parse_networks("TRUSTED_PROXIES", TRUSTED_PROXIES)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.auth.KeyAuthentication",
@@ -163,4 +172,4 @@ WEBHOOK_ALLOW_NETS = parse_networks("WEBHOOK_ALLOW_NETS", env.list("WEBHOOK_ALLO
 # ── what is kept in modules of its own ───────────────────────────────────────────────────────────────
 vars().update(security.browser(debug=DEBUG))
 vars().update(queues.celery(redis_url=REDIS_URL, time_zone=TIME_ZONE))
-LOGGING = logs.logging(debug=DEBUG)
+LOGGING = logs.logging_settings(debug=DEBUG)

@@ -6,9 +6,13 @@ from django.urls import include, path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
-from iss_billing import reference
+from iss_billing import probes, reference
+from settlement.metrics import metrics
 
 urlpatterns = [
+    path("healthz", probes.healthz, name="healthz"),
+    path("readyz", probes.readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("admin/", admin.site.urls),
     path("api/reference/", reference.page, name="api-reference"),
     path("api/v1/", include("iss_billing.api_urls")),

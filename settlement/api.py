@@ -21,6 +21,7 @@ from packs.models import Item, Pack
 from settlement import api_schema
 from settlement.estimate import estimate
 from settlement.events import Event, Faulty, NotEvents, TooMany, decode_batch, decode_one, judge_all
+from settlement.figures import count_usage
 from settlement.metering import store
 from settlement.models import Bill, Drawdown
 from settlement.shapes import bill_head, bill_shape, estimate_shape, usage_shape
@@ -141,6 +142,7 @@ class UsageView(APIView):
         except NotEvents as error:
             raise invalid({"body": [str(error)]}) from error
         done = store(accepted, rejected, now)
+        count_usage(done)
         return Response(
             {
                 "accepted": done.accepted,
