@@ -89,7 +89,9 @@ class ApiKeyAdmin(LookOnly):
                 form.add_error("account", str(error))
             else:
                 context |= {"made": key, "plain": plain}
-        response = render(request, "admin/accounts/apikey/add.html", context | {"form": form, "media": form.media})
+        response = render(
+            request, "admin/accounts/apikey/add.html", context | {"form": form, "media": self.media + form.media}
+        )
         add_never_cache_headers(response)
         return response
 

@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from django.core.exceptions import ImproperlyConfigured
+
 _belongs: ContextVar[Mapping[str, str]] = ContextVar("belongs", default={})  # noqa: B039 - never changed, only replaced
 
 STRUCK: Final = "[…]"
@@ -76,8 +78,10 @@ class Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def logging_settings(*, debug: bool) -> dict[str, Any]:
-    """Django's LOGGING; gunicorn's and Celery's too."""
+def logging_settings(*, debug: bool, form: str) -> dict[str, Any]:
+    """Django's LOGGING, which is gunicorn's and Celery's too; `form` is `line` or `json`."""
+    if form not in ("line", "json"):
+        raise ImproperlyConfigured(f"LOG_FORMAT: “{form}” is neither line nor json")
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -85,7 +89,7 @@ def logging_settings(*, debug: bool) -> dict[str, Any]:
             "line": {"format": "{levelname} {name}: {message}", "style": "{"},
             "json": {"()": "iss_billing.logs.Json"},
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line" if debug else "json"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form}},
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {
             # they bring handlers of their own, or words that the requests' lines say better

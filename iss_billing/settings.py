@@ -172,4 +172,4 @@ WEBHOOK_ALLOW_NETS = parse_networks("WEBHOOK_ALLOW_NETS", env.list("WEBHOOK_ALLO
 # ── what is kept in modules of its own ───────────────────────────────────────────────────────────────
 vars().update(security.browser(debug=DEBUG))
 vars().update(queues.celery(redis_url=REDIS_URL, time_zone=TIME_ZONE))
-LOGGING = logs.logging_settings(debug=DEBUG)
+LOGGING = logs.logging_settings(debug=DEBUG, form=env.str("LOG_FORMAT", default="line" if DEBUG else "json"))

@@ -4,13 +4,14 @@ Everything here is found by an index or in a small table: 100,000 accounts cost 
 themselves (requests, usage events) is kept where it happens.
 """
 
+import logging
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Any, Final
 
 import redis
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 from prometheus_client import Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 
@@ -21,6 +22,8 @@ from settlement.metering import Ingested
 from settlement.models import SettlementRun
 from settlement.partitions import partition_days
 
+log = logging.getLogger(__name__)
+
 USAGE: Final = Counter("iss_usage_events", "Usage events sent to us: accepted, duplicate, or refused why.", ["outcome"])
 QUEUES: Final = ("celery", "webhooks")
 PATIENCE_MS: Final = 5_000
@@ -29,15 +32,17 @@ PATIENCE_MS: Final = 5_000
 
 def figures(now: datetime) -> list[Metric]:
     """All figures at `now`; without the database or the broker those that are left, and which of them is gone."""
-    found = [_one("iss_database_up", "Whether PostgreSQL answers.", int(database_answers()))]
-    for ask in ASKED:
+    up, found = database_answers(), list[Metric]()
+    for ask in ASKED if up else ():
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(f"SET LOCAL statement_timeout = {PATIENCE_MS}")
                 found += list(ask(now))
-        except DatabaseError:
-            found[0] = _one("iss_database_up", "Whether PostgreSQL answers.", 0)
+        except Error as error:
+            log.warning("the figures are not complete: %s", error)
+            up = False
             break
+    found.append(_one("iss_database_up", "Whether PostgreSQL answers, and in time.", int(up)))
     return found + _queues()
 
 

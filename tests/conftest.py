@@ -131,8 +131,8 @@ def database_url() -> str:
 
 
 @contextmanager
-def celery_worker(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A real worker process on the test's database and broker, ready to work."""
+def celery_worker(*arguments: str, said: list[str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A real worker process on the test's database and broker, ready to work; its lines come into `said`."""
     command = [
         sys.executable,
         "-m",
@@ -154,7 +154,7 @@ def celery_worker(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         text=True,
         start_new_session=True,
     )
-    said: list[str] = []
+    said = [] if said is None else said
     ready = threading.Event()
 
     def read() -> None:

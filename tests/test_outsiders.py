@@ -26,6 +26,9 @@ OPEN = {"api-catalogue", "api-schema"}
 PLATFORM = {"api-entitlements", "api-entitlement"}
 """API calls of the platform; `api-usage` is the platform's to POST and the customer's to GET."""
 OPEN_PAGES = {
+    "healthz",
+    "readyz",
+    "metrics",
     "sign-up",
     "sign-in",
     "sign-out",

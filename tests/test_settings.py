@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 PRODUCTION = {
-    "SECRET_KEY": "x" * 60,
+    "SECRET_KEY": "a secret of tests, " * 4,
     "ALLOWED_HOSTS": "billing.example.com",
     "DATABASE_URL": "postgres://iss@db.invalid/iss",
     "REDIS_URL": "redis://redis.invalid/0",
