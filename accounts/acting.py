@@ -7,7 +7,7 @@ without the other.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import forms
 from django.contrib import admin, messages
@@ -34,6 +34,13 @@ class ReasonForm(forms.Form):
     """Why staff do something."""
 
     reason = forms.CharField(label=gettext_lazy("reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
+
+
+class Done(NamedTuple):
+    """What was done, in words for the page, and where it leads to."""
+
+    said: str
+    to: str
 
 
 @dataclass(frozen=True)
@@ -65,27 +72,28 @@ def act_page(
     original: Model,
     title: str,
     facts: Sequence[tuple[str, Any]],
-    do: Callable[[Doing], str],
+    do: Callable[[Doing], str | Done],
     back: str,
     form: type[forms.Form] = ReasonForm,
     warning: str = "",
 ) -> HttpResponse:
     """Ask, and on POST do it: `do` calls the writer and `audit_log.record`, and says what was done.
 
-    `do` runs in one transaction and may raise Refused; then nothing is done. `back` is where it leads to. A caller
-    without `permission` is refused before anything is shown.
+    `do` runs in one transaction and may raise Refused; then nothing is done. `back` is where it leads to,
+    unless `do` says another way with Done. A caller without `permission` is refused before anything is shown.
     """
     user = require(request, permission)
     filled = form(request.POST or None)
     if request.method == "POST" and filled.is_valid():
         try:
             with transaction.atomic():
-                said = do(Doing(user, timezone.now(), filled.cleaned_data))
+                done = do(Doing(user, timezone.now(), filled.cleaned_data))
         except Refused as refusal:
             filled.add_error(refusal.field if refusal.field in filled.fields else None, str(refusal))
         else:
+            said, to = done if isinstance(done, Done) else (done, back)
             messages.success(request, said)
-            return redirect(back)
+            return redirect(to)
     context = {
         **admin.site.each_context(request),
         "title": title,

@@ -18,6 +18,7 @@ BEAT: Final[dict[str, dict[str, Any]]] = {
     "forget old webhooks": {"task": "accounts.tasks.forget_old_webhooks", "schedule": crontab(hour="5", minute="20")},
     "query payments": {"task": "accounts.tasks.query_payments", "schedule": 60.0},
     "complete checkouts": {"task": "packs.tasks.complete_checkouts", "schedule": 60.0},
+    "look for silence": {"task": "settlement.tasks.look_for_silence", "schedule": crontab(hour="8", minute="30")},
     "collect usage": {"task": "settlement.tasks.collect_usage", "schedule": 60.0},
     "make partitions": {"task": "settlement.tasks.make_partitions", "schedule": crontab(hour="*/6", minute="10")},
 }

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from iss_billing import formats
 from iss_billing.staff import LookOnly
 from packs.models import Item
-from settlement.metering import pending_days
+from settlement.metering import pending_days_of
 from settlement.models import Alarm, CertificateLine, SettlementFailure, SettlementRun
 from settlement.progress import DayProgress, State, days_left, days_of, pending_through, state_of
 from settlement.runs import PATIENCE
@@ -136,7 +136,7 @@ class SettlementRunAdmin(LookOnly):
         if state_of(run, timezone.now(), PATIENCE) is State.STALLED:
             return "–"
         done = so_far(run).account_days
-        return progress_bar(done, done + pending_through(run.through_day))
+        return progress_bar(done, done + pending_through(run.through_day, run.account_id))
 
     @admin.display(description=gettext_lazy("account-days"), ordering="accounts")
     def account_days(self, run: SettlementRun) -> str:
@@ -194,7 +194,11 @@ def page_of(run: SettlementRun, now: datetime) -> dict[str, Any]:
     """What the page of a run shows."""
     state, days = state_of(run, now, PATIENCE), days_of(run)
     items = {item.pk: item for item in Item.objects.all()}
-    later = SettlementRun.objects.filter(pk__gt=run.pk, through_day__gte=run.through_day).order_by("pk").first()
+    later = (
+        SettlementRun.objects.filter(pk__gt=run.pk, through_day__gte=run.through_day, account=None)
+        .order_by("pk")
+        .first()
+    )
     done = sum(day.account_days for day in days)
     return {
         "title": _("Settlement run %(run)s") % {"run": run.pk},
@@ -205,7 +209,9 @@ def page_of(run: SettlementRun, now: datetime) -> dict[str, Any]:
         "stalled": state is State.STALLED,
         "taken_up_by": later if state is State.STALLED else None,
         "refresh": REFRESH if is_moving(run, now) else None,
-        "bar": progress_bar(done, done + pending_through(run.through_day)) if state is State.RUNNING else None,
+        "bar": progress_bar(done, done + pending_through(run.through_day, run.account_id))
+        if state is State.RUNNING
+        else None,
         "in_hand": sum(day.in_hand for day in days),
         "facts": _facts(run, days, now),
         "days": [(day, progress_bar(day.done, day.shards), _drawn(day, items)) for day in days],
@@ -252,8 +258,10 @@ class ShownFailure(NamedTuple):
 
 def _failures(run: SettlementRun) -> list[ShownFailure]:
     shown = []
-    for failure in run.failures.select_related("account").order_by("day", "pk")[:FIRST_FAILURES]:
-        days = pending_days(failure.account_id)
+    failures = list(run.failures.select_related("account").order_by("day", "pk")[:FIRST_FAILURES])
+    pending = pending_days_of([failure.account_id for failure in failures])
+    for failure in failures:
+        days = pending.get(failure.account_id, [])
         later = sum(failure.day < day <= run.through_day for day in days)
         shown.append(ShownFailure(failure, failure.day in days, later))
     return shown
@@ -272,33 +280,6 @@ def _certificate(run: SettlementRun) -> list[CertifiedDay]:
         )
         for day, lines in days
     ]
-
-
-@admin.register(SettlementFailure)
-class SettlementFailureAdmin(LookOnly):
-    """What runs could not settle."""
-
-    list_display = ("day", "account_link", "run_link", "error")
-    list_display_links = None
-    list_select_related = ("account",)
-    search_fields = ("=account__id", "account__name", "error")
-    ordering = ("-id",)
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """A run's page links here."""
-        return lookup == "run__id__exact" or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
-
-    @admin.display(description=gettext_lazy("account"))
-    def account_link(self, failure: SettlementFailure) -> SafeString:
-        """The account, one click away."""
-        url = reverse("admin:accounts_account_change", args=[failure.account_id])
-        return format_html('<a href="{}">{} {}</a>', url, failure.account_id, failure.account.name)
-
-    @admin.display(description=gettext_lazy("settlement run"))
-    def run_link(self, failure: SettlementFailure) -> SafeString:
-        """The run."""
-        url = reverse("admin:settlement_settlementrun_change", args=[failure.run_id])
-        return format_html('<a href="{}">{}</a>', url, failure.run_id)
 
 
 @admin.register(Alarm)

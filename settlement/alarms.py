@@ -3,6 +3,7 @@
 import logging
 from datetime import date, datetime, timedelta
 from smtplib import SMTPException
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -14,6 +15,9 @@ from django.utils.translation import gettext as _
 
 from iss_billing import formats
 from settlement.models import Alarm, CertificateLine, SettlementRun
+
+if TYPE_CHECKING:
+    from settlement.reporting import Silence
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +67,22 @@ def standstill(day: date, now: datetime) -> None:
         subject = _("The settlement of %(day)s stands still") % {"day": formats.day(day)}
         lines = [_("It began over an hour ago and has settled nothing since. Is a worker running? What does it log?")]
         _write(Alarm.Kind.STANDSTILL, day.isoformat(), subject, lines, _list(), now)
+
+
+def silent(who: "list[Silence]", through: date, now: datetime) -> None:
+    """Accounts and sources that reported every day, and not on `through`."""
+    if not who:
+        return
+    with translation.override(settings.LANGUAGE_CODE):
+        subject = _("Usage stopped coming: %(number)s") % {"number": len(who)}
+        lines = [_("They reported every day for a week or more, and nothing for %(day)s:") % {"day": through}, ""]
+        for one in who[:FIRST_LINES]:
+            name = one.source if one.account_id is None else f"{one.account_id} {one.name}"
+            words = {"name": name, "day": one.last_day, "number": one.days_before}
+            lines.append(_("%(name)s: last on %(day)s, after %(number)s days in a row") % words)
+        if len(who) > FIRST_LINES:
+            lines.append("…")
+        _write(Alarm.Kind.SILENT, through.isoformat(), subject, lines, reverse("admin:incoming"), now)
 
 
 def _page(run: SettlementRun) -> str:

@@ -101,12 +101,20 @@ def collect() -> int:
 
 def pending_days(account_id: int) -> list[date]:
     """The days of one account with usage that no run has seen yet, collected or not, oldest first."""
+    return pending_days_of([account_id]).get(account_id, [])
+
+
+def pending_days_of(account_ids: Sequence[int]) -> dict[int, list[date]]:
+    """The same of several accounts at once; who has none is left out."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """SELECT day FROM settlement_pendingday WHERE account_id = %s
-            UNION SELECT mark.day FROM settlement_usagebatch AS batch,
+            """SELECT account_id, day FROM settlement_pendingday WHERE account_id = ANY(%(ids)s::bigint[])
+            UNION SELECT mark.account_id, mark.day FROM settlement_usagebatch AS batch,
                   unnest(batch.account_ids, batch.days) AS mark (account_id, day)
-            WHERE %s = ANY(batch.account_ids) AND mark.account_id = %s ORDER BY 1""",
-            [account_id, account_id, account_id],
+            WHERE batch.account_ids && %(ids)s::bigint[] AND mark.account_id = ANY(%(ids)s::bigint[]) ORDER BY 1, 2""",
+            {"ids": bulk.array(account_ids)},
         )
-        return [day for (day,) in cursor.fetchall()]
+        found: dict[int, list[date]] = {}
+        for account_id, day in cursor.fetchall():
+            found.setdefault(account_id, []).append(day)
+        return found

@@ -10,6 +10,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import MODES, Account
 from iss_billing.fields import WideIntegerField
 from packs.models import Item, Pack
+from settlement.reporting_models import ReportedDay as ReportedDay  # Django finds an app's models in its `models`
+from settlement.reporting_models import Reporter as Reporter
 
 
 class UsageEvent(models.Model):
@@ -68,6 +70,8 @@ class UsageRefusal(models.Model):
     events = models.BigIntegerField(default=0)
 
     class Meta:
+        verbose_name = _("refused usage")
+        verbose_name_plural = _("refused usage")
         constraints = [models.UniqueConstraint(fields=["day", "source", "code"], name="usage_refusal_once")]
 
 
@@ -106,6 +110,10 @@ class SettlementRun(models.Model):
     through_day = models.DateField(_("through day"))
     started_at = models.DateTimeField(_("started"))
     finished_at = models.DateTimeField(_("finished"), null=True)
+    account = models.ForeignKey(
+        Account, models.PROTECT, null=True, related_name="+", db_index=False, verbose_name=_("account")
+    )
+    """The only account that it settles, of whom staff had a failure tried again; None: everybody's night."""
     days = ArrayField(models.DateField(), default=list, verbose_name=_("days"))
     accounts = models.PositiveIntegerField(_("account-days"), default=0)
     bills = models.PositiveIntegerField(_("bills"), default=0)
@@ -204,6 +212,7 @@ class Alarm(models.Model):
         FAILURES = "failures", _("account-days that failed")
         UNBALANCED = "unbalanced", _("a run that does not balance")
         STANDSTILL = "standstill", _("a night that stands still")
+        SILENT = "silent", _("usage that stopped coming")
 
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     reference = models.CharField(max_length=40)

@@ -82,15 +82,20 @@ class PlannedDay(NamedTuple):
 def days_left(run: SettlementRun, done: list[DayProgress]) -> list[PlannedDay]:
     """The pending days after those that an unfinished run has planned."""
     pending = PendingDay.objects.filter(day__lte=run.through_day)
+    if run.account_id:
+        pending = pending.filter(account=run.account_id)
     if done:
         pending = pending.filter(day__gt=done[-1].day)
     counts = pending.order_by("day").values_list("day").annotate(Count("account_id", distinct=True))
     return [PlannedDay(*row) for row in counts]
 
 
-def pending_through(day: date) -> int:
-    """The account-days that are not settled yet, up to and including a day."""
-    return PendingDay.objects.filter(day__lte=day).values("account_id", "day").distinct().count()
+def pending_through(day: date, account_id: int | None = None) -> int:
+    """The account-days that are not settled yet, up to and including a day; of one account, if one is given."""
+    pending = PendingDay.objects.filter(day__lte=day)
+    if account_id:
+        pending = pending.filter(account=account_id)
+    return pending.values("account_id", "day").distinct().count()
 
 
 class State(StrEnum):

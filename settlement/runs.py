@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from iss_billing.days import day_of
 from packs.models import Item
@@ -91,13 +91,18 @@ def _after(clock: datetime, begun: float) -> datetime:
     return clock + timedelta(seconds=time.monotonic() - begun)
 
 
-def begin(*, now: datetime, through: date | None = None) -> SettlementRun:
-    """Begin a run that settles up to and including `through` (yesterday when None). Raises DayNotEnded."""
+def begin(*, now: datetime, through: date | None = None, account_id: int | None = None) -> SettlementRun:
+    """Begin a run that settles up to and including `through` (yesterday when None). Raises DayNotEnded.
+
+    With an account it settles nobody else: what failed is tried again before the next night.
+    """
     yesterday = day_of(now) - timedelta(days=1)
     if through is not None and through > yesterday:
         raise DayNotEnded(f"{through} has not ended yet: the last day to settle is {yesterday}")
     collect()
-    return SettlementRun.objects.create(now=now, through_day=through or yesterday, started_at=now)
+    return SettlementRun.objects.create(
+        now=now, through_day=through or yesterday, started_at=now, account_id=account_id
+    )
 
 
 def advance(run_id: int, clock: datetime) -> list[int]:
@@ -110,13 +115,14 @@ def advance(run_id: int, clock: datetime) -> list[int]:
         if run.finished_at or run.shards.filter(done_at=None).exists():
             return []
         last = run.shards.order_by("-day").values_list("day", flat=True).first()
-        pending = PendingDay.objects.filter(day__lte=run.through_day)
+        pending = _pending(run)
         day = (pending.filter(day__gt=last) if last else pending).order_by("day").values_list("day", flat=True).first()
         if day is None:
             _finish(run, clock)
             return []
         shards = [
-            SettlementShard(run=run, day=day, first_account=first, last_account=last) for first, last in _ranges(day)
+            SettlementShard(run=run, day=day, first_account=first, last_account=last)
+            for first, last in _ranges(day, run.account_id)
         ]
         if not shards:  # everybody pending on this day waits for an older one that failed
             shards = [SettlementShard(run=run, day=day, first_account=0, last_account=0, done_at=clock)]
@@ -125,17 +131,27 @@ def advance(run_id: int, clock: datetime) -> list[int]:
     return undone or advance(run_id, clock)
 
 
-def _ranges(day: date) -> list[tuple[int, int]]:
-    """The pending accounts of a day, without those that have an older day pending, as id ranges of a shard each."""
+def _pending(run: SettlementRun) -> QuerySet[PendingDay]:
+    """What the run is there for and nobody has settled."""
+    pending = PendingDay.objects.filter(day__lte=run.through_day)
+    return pending.filter(account=run.account_id) if run.account_id else pending
+
+
+def _ranges(day: date, account_id: int | None) -> list[tuple[int, int]]:
+    """The pending accounts of a day, without those that have an older day pending, as id ranges of a shard each.
+
+    One account alone, if one is given.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT min(account_id), max(account_id) FROM (
                 SELECT account_id, (row_number() OVER (ORDER BY account_id) - 1) / %s AS shard
-                FROM (SELECT DISTINCT account_id FROM settlement_pendingday AS pending WHERE day = %s AND NOT EXISTS (
+                FROM (SELECT DISTINCT account_id FROM settlement_pendingday AS pending
+                      WHERE day = %s AND account_id = coalesce(%s, account_id) AND NOT EXISTS (
                     SELECT FROM settlement_pendingday AS older
                     WHERE older.account_id = pending.account_id AND older.day < pending.day)) AS account
             ) AS sharded GROUP BY shard ORDER BY shard""",
-            [SHARD, day],
+            [SHARD, day, account_id],
         )
         return list(cursor.fetchall())
 
@@ -257,7 +273,7 @@ def left_behind(since: datetime, through: date) -> dict[int, list[int]]:
 def sound_standstill(now: datetime) -> None:
     """Tell the operators, once, of a night that began an hour ago or more and moves no more (rules 5.1)."""
     yesterday = day_of(now) - timedelta(days=1)
-    tonight = SettlementRun.objects.filter(through_day__gte=yesterday)
+    tonight = SettlementRun.objects.filter(through_day__gte=yesterday, account=None)
     begun = tonight.filter(started_at__lte=now - STANDSTILL).exists()
     finished = tonight.filter(finished_at__isnull=False).exists()
     if begun and not finished and not tonight.filter(shards__done_at__gt=now - STANDSTILL).exists():

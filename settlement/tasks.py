@@ -8,7 +8,7 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from iss_billing.days import SHANGHAI, day_of
-from settlement import alarms, arrears, certificate, metering, runs
+from settlement import alarms, arrears, certificate, metering, reporting, runs
 from settlement.models import SettlementRun
 from settlement.partitions import make_partitions_ahead
 
@@ -38,8 +38,14 @@ def settle_missed() -> None:
         _send(shard_ids)
         _hand_out(run_id)
     late = now.astimezone(SHANGHAI).hour >= NIGHT_HOUR
-    if late and not SettlementRun.objects.filter(through_day__gte=yesterday).exists():
+    if late and not SettlementRun.objects.filter(through_day__gte=yesterday, account=None).exists():
         _hand_out(runs.begin(now=now).pk)
+
+
+@shared_task
+def hand_out(run_id: int) -> None:
+    """Hand out a run that staff began; no matter if this is lost, `settle_missed` makes up for it."""
+    _hand_out(run_id)
 
 
 @shared_task(autoretry_for=(OperationalError, InterfaceError), retry_backoff=1, max_retries=10)
@@ -110,3 +116,9 @@ def collect_usage() -> None:
 def make_partitions() -> None:
     """Make the usage partitions of the coming days."""
     make_partitions_ahead(timezone.now())
+
+
+@shared_task
+def look_for_silence() -> None:
+    """Note who reported usage, and tell the operators of whom they hear nothing any more."""
+    reporting.look(timezone.now())
