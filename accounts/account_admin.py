@@ -1,6 +1,7 @@
 """Staff's page of an account, and the ways in which staff move its money."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from django import forms
@@ -10,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -18,7 +20,7 @@ from accounts.acting import Doing, Refused, act_page, require
 from accounts.ledger import ReferenceReused, record_adjustment, record_top_up
 from accounts.models import Account, Transfer
 from iss_billing import formats
-from iss_billing.staff import LookOnly, LookOnlyInline, integer_of, money_field
+from iss_billing.staff import LookOnly, integer_of, money_field
 
 MOST_FEN = 10**13
 """No single top-up or adjustment is above a hundred billion yuan: beyond it somebody mistyped."""
@@ -60,39 +62,36 @@ class AdjustmentForm(TopUpForm):
         self.fields["amount"].help_text = _("Above 0 in the customer's favour, below 0 against.")
 
 
-class TransferInline(LookOnlyInline):
-    """The latest transfers of an account."""
+class Act(NamedTuple):
+    """What staff may do with an account: the page that asks, and for whom it is."""
 
-    model = Transfer
-    verbose_name_plural = gettext_lazy("latest transfers")
-    fields = readonly_fields = ("time", "kind", "signed", "after", "reference", "reason", "made_by")
-    ordering = ("-id",)
-    max_num = 20
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        """What moved the balance, the last twenty."""
-        rows = super().get_queryset(request).filter(balance_after__isnull=False)
-        account = int(request.resolver_match.kwargs["object_id"]) if request.resolver_match else 0
-        latest = Transfer.objects.filter(account_id=account, balance_after__isnull=False).order_by("-id")
-        return rows.filter(pk__in=list(latest.values_list("pk", flat=True)[:20]))
-
-    @admin.display(description=gettext_lazy("amount"))
-    def signed(self, transfer: Transfer) -> str:
-        """As it moved the balance."""
-        return str(formats.money(transfer.signed_amount))
-
-    @admin.display(description=gettext_lazy("balance after"))
-    def after(self, transfer: Transfer) -> str:
-        """The balance then."""
-        return str(formats.money(transfer.balance_after or 0))
+    url_name: str
+    title: Promise
+    permission: str
+    fits: Callable[[Account], bool] = lambda _account: True
+    """Whether it makes sense for this account."""
 
 
-@admin.register(Account)
+ACTS = [
+    Act("admin:accounts_account_top-up", gettext_lazy("Record a top-up"), "accounts.add_transfer"),
+    Act("admin:accounts_account_adjust", gettext_lazy("Adjust the balance"), "accounts.add_transfer"),
+]
+"""The buttons of an account's page; a room above appends its own, whose page takes the account's id."""
+
+
+def acts_for(request: HttpRequest, account: Account) -> list[dict[str, Any]]:
+    """The acts that the reader may do with this account, as the page shows them."""
+    return [
+        {"url": reverse(act.url_name, args=[account.pk]), "title": act.title}
+        for act in ACTS
+        if request.user.has_perm(act.permission) and act.fits(account)
+    ]
+
+
 class AccountAdmin(LookOnly):
-    """Accounts, with the two ways in which staff move money."""
+    """Accounts, and moving their money; the page itself is of `settlement.admin_account`, where all is known."""
 
     change_form_template = "admin/accounts/account/change_form.html"
-    inlines = (TransferInline,)
     list_display = ("id", "name", "user", "balance_money", "standing", "arrears_since", "opened_at")
     search_fields = ("=id", "name", "user__email")
     list_filter = (("arrears_since", admin.EmptyFieldListFilter),)
@@ -125,12 +124,12 @@ class AccountAdmin(LookOnly):
         return str(account.standing_at(timezone.now()))
 
     def get_urls(self) -> list[URLPattern]:
-        """With the two actions."""
-        acts = {"top-up": self.top_up, "adjust": self.adjust}
+        """With the acts."""
+        views = {"top-up": self.top_up, "adjust": self.adjust}
         return [
             *(
                 path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"accounts_account_{name}")
-                for name, view in acts.items()
+                for name, view in views.items()
             ),
             *super().get_urls(),
         ]

@@ -9,6 +9,7 @@ Groups that are not named here are the operators' own and stay as they are. `*` 
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from django.apps import apps as registry
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -60,5 +61,5 @@ def apply(apps: Any) -> None:
 
 
 def apply_after_migrate(**sent: Any) -> None:
-    """What `migrate` calls when it is done, and `flush`."""
-    apply(sent["apps"])
+    """What `migrate` calls when it is done, and `flush`, which names no registry."""
+    apply(sent.get("apps", registry))
