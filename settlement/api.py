@@ -20,9 +20,9 @@ from iss_billing.problems import Problem, invalid
 from packs.models import Item, Pack
 from settlement import api_schema
 from settlement.estimate import estimate
-from settlement.events import Event, Faulty, NotEvents, TooMany, decode_batch, decode_one, judge_all
+from settlement.events import Event, Faulty, NotEvents, TooMany, decode_batch, decode_one
 from settlement.figures import count_usage
-from settlement.metering import store
+from settlement.metering import meter
 from settlement.models import Bill, Drawdown
 from settlement.shapes import bill_head, bill_shape, estimate_shape, usage_shape
 from settlement.used import Place, used
@@ -136,12 +136,12 @@ class UsageView(APIView):
         """Store CloudEvents (structured, batch or binary); what is called accepted is durable."""
         now = timezone.now()
         try:
-            accepted, rejected = judge_all(_events(request._request), now)
+            events = _events(request._request)
         except TooMany as error:
             raise Problem(413, "too_large", "more than 10,000 events in one batch") from error
         except NotEvents as error:
             raise invalid({"body": [str(error)]}) from error
-        done = store(accepted, rejected, now)
+        done = meter(events, now)
         count_usage(done)
         return Response(
             {

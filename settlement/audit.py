@@ -208,6 +208,11 @@ CHECKS: dict[str, str] = {
                    WHERE kind IN ('usage', 'purchase', 'refund')
                       OR kind = 'recognition' AND reference LIKE 'bill:%%') AS t
         ON t.kind = c.kind AND t.reference = c.reference""",
+    "payment_received_is_its_top_up": """
+        SELECT p.number AS payment, p.account_id || ': ' || p.amount AS expected,
+               coalesce(t.account_id || ': ' || t.amount, 'nothing') AS found
+        FROM accounts_payment AS p LEFT JOIN accounts_transfer AS t
+        ON t.kind = 'top_up' AND t.reference = 'payment:' || p.number WHERE p.state = 'paid'""",
     "order_total_is_its_packs": """
         SELECT o.id AS "order", o.total AS expected, coalesce(sum(p.price), 0) AS found
         FROM packs_order AS o LEFT JOIN packs_orderline AS l ON l.order_id = o.id

@@ -14,8 +14,8 @@ from packs.models import Pack
 from packs.orders import LineRequest, place_order
 from packs.refunds import refund_pack
 from settlement.arrears import sweep
-from settlement.events import Data, Event, judge_all
-from settlement.metering import store
+from settlement.events import Data, Event
+from settlement.metering import meter
 from settlement.models import UsageEvent
 from settlement.runs import settle
 
@@ -194,4 +194,4 @@ def _event(
 
 def _report(events: list[Event], moment: datetime) -> None:
     if events:
-        store(*judge_all(events, moment), moment)
+        meter(events, moment)

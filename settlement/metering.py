@@ -1,17 +1,20 @@
 """Metering: storing usage events once, and marking the account-days they belong to (rules 5.6)."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from iss_billing import bulk
 from iss_billing.bare import bare_cursor
 from iss_billing.days import SHANGHAI
-from settlement.events import Accepted, Rejected
-from settlement.partitions import ensure_partitions
+from settlement.events import Accepted, Event, Faulty, Rejected, judge_all
+from settlement.partitions import DayExpired, ensure_partitions
+
+log = logging.getLogger(__name__)
 
 
 class Ingested(NamedTuple):
@@ -50,24 +53,45 @@ ON CONFLICT (day, source, code) DO UPDATE SET events = settlement_usagerefusal.e
 """
 
 
+def meter(events: Sequence[Event | Faulty], now: datetime) -> Ingested:
+    """Judge events and store what is accepted (rules 5.6).
+
+    Judged again where a day expired in between: then its events are too old.
+    """
+    while True:
+        try:
+            return store(*judge_all(events, now), now)
+        except DayExpired as error:
+            log.info("judged again: %s", error)
+
+
 def store(events: Accepted, rejected: list[Rejected], now: datetime) -> Ingested:
     """Store judged events in one transaction: what is returned as accepted is durable, once (rules 5.6).
 
     The same (day, source, id) again is a duplicate, in one batch or from before. Refused events are only counted.
+    Raises DayExpired, with nothing stored, where a day's events went after its events were judged.
     """
     ensure_partitions(set(events.days))
     with transaction.atomic(), connection.cursor() as cursor:
-        accepted = 0
-        if events:
-            with bare_cursor() as bare:
-                bare.execute(STORE, [now, *map(_literal, events.columns()), now])
-                [accepted] = bare.fetchone() or [0]
+        accepted = _insert(events, now) if events else 0
         if rejected:
             today = now.astimezone(SHANGHAI).date()
             counts = sorted(Counter((refused.source, refused.code) for refused in rejected).items())
             columns = zip(*((today, source, code, number) for (source, code), number in counts), strict=True)
             cursor.execute(COUNT_REFUSALS, list(map(list, columns)))
     return Ingested(accepted, len(events) - accepted, rejected)
+
+
+def _insert(events: Accepted, now: datetime) -> int:
+    try:
+        with bare_cursor() as bare:
+            bare.execute(STORE, [now, *map(_literal, events.columns()), now])
+            [accepted] = bare.fetchone() or [0]
+            return int(accepted)
+    except IntegrityError as error:
+        if "no partition of relation" in str(error):  # dropped since `ensure_partitions` saw it
+            raise DayExpired(str(error).partition("\n")[0]) from error
+        raise
 
 
 def _literal(column: Sequence[Any]) -> str:

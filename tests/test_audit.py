@@ -14,6 +14,10 @@ from django.db import connection
 
 from accounts.ledger import record_adjustment
 from accounts.models import Account
+from accounts.payments.gateway import Report, Trade
+from accounts.payments.models import Payment
+from accounts.payments.paying import start_payment, take_report
+from accounts.payments.sandbox import Sandbox
 from packs.models import Order, Pack
 from packs.refunds import refund_pack
 from settlement.audit import CHECKS, Audit, Check, audit
@@ -38,6 +42,7 @@ class World:
     first: Bill
     second: Bill
     order: Order
+    payment: Payment
 
     def transfer(self, kind: str) -> int:
         """The id of the first transfer of a kind."""
@@ -74,6 +79,8 @@ def world() -> World:
         use(alice, "device.gb28181", 1, f"2026-03-0{day}T10:00", resource="camera-1")
         use(bob, "ai.face", 123, f"2026-03-0{day}T10:00")
         night(f"2026-03-0{day + 1}T02:00")
+    payment = start_payment(account_id=bob.pk, amount=5_00, gateway=Sandbox(), key="form", now=at("2026-03-07T09:00"))
+    take_report(Report(payment.number, Trade.PAID, 5_00), gateway="sandbox", now=at("2026-03-07T09:01"))
     refund_used_pack(pack_id=complaint.pk, reason="complaint", now=at("2026-03-07T10:00"))
     record_adjustment(account_id=alice.pk, amount=77, reason="ours", reference="adjustment", now=at("2026-03-07T11:00"))
     alice.refresh_from_db()
@@ -81,7 +88,7 @@ def world() -> World:
     drawdown = Drawdown.objects.get(line__bill=first)
     second = bill_of(alice, "2026-03-06")
     line = BillLine.objects.get(bill=first, item__code="ai.face")
-    return World(alice, bob, carol, pack, drawdown, line, first, second, pack.order_line.order)
+    return World(alice, bob, carol, pack, drawdown, line, first, second, pack.order_line.order, payment)
 
 
 FREE = """
@@ -135,6 +142,7 @@ def lost(name: str, kind: str, cause: Callable[[World], str]) -> Fault:
 
 
 MOVED = "every_bill_and_order_moved_its_money"
+RECEIVED = "payment_received_is_its_top_up"
 
 MORE = "UPDATE settlement_dayusage SET quantity = quantity + 1"
 LESS = "UPDATE settlement_dayusage SET quantity = quantity - 1"
@@ -286,6 +294,16 @@ FAULTS: list[Fault] = [
         MOVED,
         lambda w: f"UPDATE accounts_transfer SET account_id = {w.bob.pk} WHERE id = {w.transfer('usage')}",
         lambda w: {"cause": f"bill:{w.first.pk}", "found": f"{w.bob.pk}: {w.first.amount_due}"},
+    ),
+    (
+        RECEIVED,
+        lambda w: f"UPDATE accounts_payment SET amount = amount + 1 WHERE id = {w.payment.pk}",
+        lambda w: {"payment": w.payment.number, "expected": f"{w.bob.pk}: 501", "found": f"{w.bob.pk}: 500"},
+    ),
+    (
+        RECEIVED,
+        lambda w: f"DELETE FROM accounts_transfer WHERE reference = 'payment:{w.payment.number}'",
+        lambda w: {"payment": w.payment.number, "found": "nothing"},
     ),
     (
         "order_total_is_its_packs",

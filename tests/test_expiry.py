@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -20,10 +20,9 @@ from pytest_django import Settings
 
 from accounts.models import Account, User
 from packs.models import Item
-from settlement import expiry, partitions, usage
+from settlement import expiry, metering, partitions, usage
 from settlement.audit import audit
-from settlement.events import decode_batch, judge_all
-from settlement.metering import store
+from settlement.events import decode_batch
 from settlement.models import BillLine, DayUsage, ExpiredDay, PendingDay, SettlementRun, UsageBatch, UsageEvent
 from settlement.runs import settle
 from settlement.usage import day_quantities, day_slots
@@ -338,6 +337,29 @@ def test_a_detached_day_is_a_table_of_its_own(manage: Shell) -> None:
     assert_books()
 
 
+@pytest.mark.parametrize("moment", ["before its partition is looked for", "between that and the insert"])
+def test_an_event_whose_day_expires_after_it_was_judged_is_judged_again(
+    moment: str, manage: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, _ = settled_world()
+    rightly, expired = metering.ensure_partitions, []
+
+    def ensure(days: Iterable[date]) -> None:
+        if expired:
+            return rightly(days)
+        if moment.startswith("between"):
+            rightly(days)
+        expired.append(manage("expire_usage", "--before", "2026-03-06", *NOW))
+        return None if moment.startswith("between") else rightly(days)
+
+    monkeypatch.setattr(metering, "ensure_partitions", ensure)
+    now = at("2026-03-06T12:00")
+    body = json.dumps([event(alice, "ai.pet", 9, f"2026-03-0{day}T10:00:00", id=f"e{day}") for day in (5, 6)]).encode()
+    done = metering.meter(decode_batch(body), now)
+    assert (done.accepted, [(row.index, row.code) for row in done.rejected]) == (1, [(0, "too_old")])
+    assert UsageEvent.objects.filter(day=DAY).count() == 0
+
+
 # ── others at work ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -378,7 +400,7 @@ def ingest(account: Account, when: str, clock: str, id: str) -> int:
     """What an ingest with its own clock accepts."""
     now = at(clock)
     body = json.dumps([event(account, "ai.pet", 11, when, id=id)]).encode()
-    return store(*judge_all(decode_batch(body), now), now).accepted
+    return metering.meter(decode_batch(body), now).accepted
 
 
 @pytest.mark.django_db(transaction=True)

@@ -21,8 +21,8 @@ from packs.models import Order, Pack
 from packs.orders import LineRequest, OrderRefused, place_order
 from packs.refunds import RefundRefused, refund_pack
 from settlement import engine, loading, runs
-from settlement.events import decode_batch, judge_all
-from settlement.metering import store
+from settlement.events import decode_batch
+from settlement.metering import meter
 from settlement.models import Bill, BillLine, PendingDay
 from tests.worlds import assert_books, at, bills_of, buy, event, night, opened, send, top_up, yuan
 
@@ -209,7 +209,7 @@ def test_usage_of_an_ingest_held_open_across_a_whole_run_is_billed_by_the_next()
         now = at("2026-03-05T23:59")
         late = [event(account, "ai.plate", 5, "2026-03-05T23:58:00")]
         with transaction.atomic():
-            store(*judge_all(decode_batch(json.dumps(late).encode()), now), now)
+            meter(decode_batch(json.dumps(late).encode()), now)
             stored.set()
             assert settled.wait(timeout=30)
         connection.close()

@@ -14,8 +14,8 @@ from iss_billing.money import parse_decimal
 from packs.models import Order, Pack
 from packs.orders import LineRequest, place_order
 from settlement.audit import audit
-from settlement.events import decode_batch, judge_all
-from settlement.metering import Ingested, store
+from settlement.events import decode_batch
+from settlement.metering import Ingested, meter
 from settlement.models import Bill, CertificateLine
 from settlement.runs import RunResult, settle
 
@@ -81,7 +81,7 @@ def event(
 def send(events: Iterable[dict[str, Any]], when: str) -> Ingested:
     """Report a batch of usage."""
     now = at(when)
-    return store(*judge_all(decode_batch(json.dumps(list(events)).encode()), now), now)
+    return meter(decode_batch(json.dumps(list(events)).encode()), now)
 
 
 def use(account: Account, item: str, quantity: Any, when: str, **more: Any) -> None:

@@ -35,7 +35,7 @@ def done_before_settled() -> None:
 
 def answer_before_commit() -> None:
     """Usage is called accepted a moment before it is stored."""
-    from settlement import api
+    from settlement import metering
     from settlement.metering import Ingested, store
 
     def later(events: Any, rejected: Any, now: datetime) -> Ingested:
@@ -47,7 +47,7 @@ def answer_before_commit() -> None:
         threading.Thread(target=work).start()
         return Ingested(len(events), 0, rejected)
 
-    setattr(api, "store", later)  # noqa: B010 - not exported
+    setattr(metering, "store", later)  # noqa: B010 - not exported
 
 
 def no_lock() -> None:

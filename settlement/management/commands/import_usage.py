@@ -17,6 +17,7 @@ from django.db import DatabaseError
 
 from iss_billing.commands import ClockCommand
 from settlement.importing import import_lines
+from settlement.partitions import DayExpired
 
 BAR = 20
 SPOOL_BYTES = 2**20
@@ -53,7 +54,7 @@ class Command(ClockCommand):
                         bar.draw(read, done)
         except OSError as error:
             raise CommandError(f"{name}: {error.strerror}") from error
-        except (DatabaseError, KeyboardInterrupt) as error:
+        except (DatabaseError, DayExpired, KeyboardInterrupt) as error:
             why = str(error).strip().partition("\n")[0] or "interrupted"
             raise CommandError(
                 f"{name}: stopped after {sum(done.values()):,} lines: {why}; again, what is stored is a duplicate"
