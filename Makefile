@@ -36,8 +36,11 @@ scaleout: .venv/dev
 torture: .venv/dev
 	@$(BIN)/python -m tests.torture $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED)) $(if $(PLANT),--plant $(PLANT))
 
+messages: export DJANGO_SETTINGS_MODULE = iss_billing.settings
 messages: .venv/run .env
-	$(BIN)/python manage.py makemessages -l zh_Hans --no-location --no-obsolete -i .venv -i var -i tests
+	@# the API's document holds texts too: shown to the collector as a file that is gone afterwards
+	$(BIN)/python -c 'import django; django.setup(); from iss_billing.reference import texts; [print(f"_({text!r})") for text in texts()]' > iss_billing/texts.py
+	$(BIN)/python manage.py makemessages -l zh_Hans --no-location --no-obsolete -i .venv -i var -i tests; code=$$?; rm iss_billing/texts.py; exit $$code
 	$(BIN)/python manage.py compilemessages -l zh_Hans --ignore .venv
 
 .venv/run: requirements.txt | .venv/made

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import get_language, gettext
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
@@ -34,17 +35,26 @@ def schema(request: HttpRequest) -> HttpResponse:
 def page(request: HttpRequest) -> HttpResponse:
     """The document, for people: no script is needed to read it."""
     context = {
-        "groups": _groups(),
+        "groups": _groups(get_language()),
         "shapes": [_shape(name, described) for name, described in document()["components"]["schemas"].items()],
-        "codes": sorted((status, code, TITLES[code]) for code, status in STATUSES.items()),
+        "codes": sorted((status, code, _translated(TITLES[code])) for code, status in STATUSES.items()),
         "base": request.build_absolute_uri("/api/v1/"),
     }
     return render(request, "reference.html", context)
 
 
-@lru_cache(maxsize=1)
-def _groups() -> list[tuple[str, list[dict[str, Any]]]]:
-    """The operations by tag."""
+def texts() -> list[str]:
+    """What the document says in words and the page translates; `make messages` collects them."""
+    operations = [one for methods in document()["paths"].values() for one in methods.values()]
+    found = [text for one in operations for text in (one.get("summary", ""), _more(one))]
+    found += [field.get("description", "") for one in operations for field in one.get("parameters", [])]
+    found += [described.get("description", "") for described in document()["components"]["schemas"].values()]
+    return [text for text in dict.fromkeys([*found, *TITLES.values()]) if text]
+
+
+@lru_cache(maxsize=4)
+def _groups(language: str | None) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The operations by tag, in the active language."""
     operations = [
         _operation(path, method, described)
         for path, methods in document()["paths"].items()
@@ -58,7 +68,7 @@ def _groups() -> list[tuple[str, list[dict[str, Any]]]]:
 def _operation(path: str, method: str, described: dict[str, Any]) -> dict[str, Any]:
     security = [name for one in described.get("security", []) for name in one]
     problems = [
-        (status, code, TITLES[code])
+        (status, code, _translated(TITLES[code]))
         for status, response in described["responses"].items()
         for code in _codes(response.get("content", {}).get(MEDIA_TYPE, {}))
     ]
@@ -68,8 +78,8 @@ def _operation(path: str, method: str, described: dict[str, Any]) -> dict[str, A
         "place": METHODS.index(method),
         "method": method.upper(),
         "path": path.removeprefix("/api/v1/"),
-        "summary": described.get("summary", described["operationId"]),
-        "description": _more(described),
+        "summary": _translated(described.get("summary", described["operationId"])),
+        "description": _translated(_more(described)),
         "who": "customer" if "cookieAuth" in security else "platform" if security else "anyone",
         "parameters": [_parameter(one) for one in described.get("parameters", [])],
         "requests": [_content(kind, one) for kind, one in described.get("requestBody", {}).get("content", {}).items()],
@@ -81,6 +91,10 @@ def _operation(path: str, method: str, described: dict[str, Any]) -> dict[str, A
         ],
         "problems": problems,
     }
+
+
+def _translated(text: str) -> str:
+    return gettext(text) if text else ""  # of an empty text gettext tells the catalogue's header
 
 
 def _more(described: dict[str, Any]) -> str:
@@ -99,7 +113,7 @@ def _parameter(described: dict[str, Any]) -> dict[str, Any]:
         "where": described["in"],
         "required": described.get("required", False),
         "type": _type(described["schema"]),
-        "description": described.get("description", ""),
+        "description": _translated(described.get("description", "")),
     }
 
 
@@ -112,7 +126,7 @@ def _shape(name: str, described: dict[str, Any]) -> dict[str, Any]:
     required = described.get("required", [])
     return {
         "name": name,
-        "description": described.get("description", ""),
+        "description": _translated(described.get("description", "")),
         "fields": [
             {"name": field, "type": _type(one), "shape": _name(one), "optional": field not in required}
             for field, one in described.get("properties", {}).items()

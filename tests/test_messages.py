@@ -5,6 +5,7 @@ import re
 
 from babel.messages.pofile import read_po
 
+from iss_billing.reference import texts
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "locale" / "zh_Hans" / "LC_MESSAGES"
@@ -34,3 +35,9 @@ def test_the_compiled_texts_are_the_written_ones() -> None:
         if isinstance(message.id, str) and message.id:
             found = compiled.pgettext(message.context, message.id) if message.context else compiled.gettext(message.id)
             assert found == message.string, message.id
+
+
+def test_what_the_api_reference_says_is_translated() -> None:
+    with (FOLDER / "django.mo").open("rb") as file:
+        compiled = gettext.GNUTranslations(file)
+    assert [text for text in texts() if compiled.gettext(text) == text] == []
