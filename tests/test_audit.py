@@ -79,7 +79,7 @@ def world() -> World:
         use(alice, "device.gb28181", 1, f"2026-03-0{day}T10:00", resource="camera-1")
         use(bob, "ai.face", 123, f"2026-03-0{day}T10:00")
         night(f"2026-03-0{day + 1}T02:00")
-    payment = start_payment(account_id=bob.pk, amount=5_00, gateway=Sandbox(), key="form", now=at("2026-03-07T09:00"))
+    payment = start_payment(account_id=carol.pk, amount=5_00, gateway=Sandbox(), key="form", now=at("2026-03-07T09:00"))
     take_report(Report(payment.number, Trade.PAID, 5_00), gateway="sandbox", now=at("2026-03-07T09:01"))
     refund_used_pack(pack_id=complaint.pk, reason="complaint", now=at("2026-03-07T10:00"))
     record_adjustment(account_id=alice.pk, amount=77, reason="ours", reference="adjustment", now=at("2026-03-07T11:00"))
@@ -298,7 +298,7 @@ FAULTS: list[Fault] = [
     (
         RECEIVED,
         lambda w: f"UPDATE accounts_payment SET amount = amount + 1 WHERE id = {w.payment.pk}",
-        lambda w: {"payment": w.payment.number, "expected": f"{w.bob.pk}: 501", "found": f"{w.bob.pk}: 500"},
+        lambda w: {"payment": w.payment.number, "expected": f"{w.carol.pk}: 501", "found": f"{w.carol.pk}: 500"},
     ),
     (
         RECEIVED,
