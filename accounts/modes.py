@@ -55,11 +55,20 @@ def mode_on(account_id: int, day: date) -> str:
     return modes_on([account_id], day).get(account_id, DEFAULT)
 
 
+def mode_today_and_next(account_id: int, today: date) -> tuple[str, str]:
+    """Today's mode and tomorrow's as announced, in one statement."""
+    word = """(SELECT mode FROM accounts_modechange WHERE account_id = %s AND effective_day <= %s
+               ORDER BY effective_day DESC, id DESC LIMIT 1)"""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {word}, {word}", [account_id, today, account_id, next_day(today)])
+        [(now, then)] = cursor.fetchall()
+    return now or DEFAULT, then or DEFAULT
+
+
 def pending_mode(account_id: int, today: date) -> Pending | None:
     """The switch that takes effect at the next 00:00, if one is pending."""
-    tomorrow = next_day(today)
-    mode = mode_on(account_id, tomorrow)
-    return Pending(mode, tomorrow) if mode != mode_on(account_id, today) else None
+    now, then = mode_today_and_next(account_id, today)
+    return Pending(then, next_day(today)) if then != now else None
 
 
 def switch_mode(*, account_id: int, mode: str, now: datetime) -> None:

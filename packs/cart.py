@@ -1,15 +1,14 @@
 """The cart of a browser session: SKU codes and how many; prices are looked up whenever it is shown."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 from django.http import HttpRequest
 
 from accounts.models import Account
 from packs.models import Order, Sku
+from packs.offers import Shelf
 from packs.orders import MOST_LINES, MOST_PER_LINE, LineRequest
-from packs.tariff import sku_prices
 
 KEY = "cart"
 EXPECTED = "expected order"
@@ -51,15 +50,15 @@ def quantities(request: HttpRequest) -> dict[str, int]:
 
 def add(request: HttpRequest, code: str) -> None:
     """One more of a SKU, as far as an order may have it."""
-    chosen = quantities(request)
-    if code in chosen or len(chosen) < MOST_LINES:
-        change(request, code, chosen.get(code, 0) + 1)
+    change(request, code, quantities(request).get(code, 0) + 1)
 
 
 def change(request: HttpRequest, code: str, quantity: int) -> None:
-    """So many of a SKU; 0 takes it out."""
+    """So many of a SKU, as far as an order may have them; 0 takes it out."""
     chosen = quantities(request)
     if quantity > 0:
+        if code not in chosen and len(chosen) >= MOST_LINES:
+            return
         chosen[code] = min(quantity, MOST_PER_LINE)
     else:
         chosen.pop(code, None)
@@ -86,14 +85,13 @@ def forget_bought(request: HttpRequest, account: Account) -> None:
         del request.session[EXPECTED]
 
 
-def load(request: HttpRequest, now: datetime) -> Cart:
-    """The cart with the SKUs still on sale, at the prices of `now`."""
-    chosen = quantities(request)
-    if not chosen:
-        return Cart([])
-    prices = sku_prices(now)
-    found = Sku.objects.filter(code__in=chosen, withdrawn_at=None).select_related("pack_type")
-    skus = {sku.code: sku for sku in found if sku.pk in prices}
+def load(request: HttpRequest, shelf: Shelf) -> Cart:
+    """The cart with the SKUs still on sale, at their prices."""
+    on_sale = shelf.by_code()
     return Cart(
-        [CartLine(skus[code], number, prices[skus[code].pk]) for code, number in chosen.items() if code in skus]
+        [
+            CartLine(on_sale[code], number, shelf.prices[on_sale[code].pk])
+            for code, number in quantities(request).items()
+            if code in on_sale
+        ]
     )

@@ -24,6 +24,11 @@ class Comparison(NamedTuple):
     dearer: bool
     same: bool
 
+    @property
+    def cheaper(self) -> bool:
+        """Whether it saves anything, be it less than 1%."""
+        return not self.dearer and not self.same
+
 
 class Offer(NamedTuple):
     """A SKU on sale, its price in fen; no comparison where its items have no tariff."""
@@ -64,20 +69,51 @@ def compare(price: int, quantity: int, tariff: Price) -> Comparison:
     return Comparison(unit_price, tariff.per, saves, dearer=pack > spared, same=pack == spared)
 
 
-def offers(now: datetime) -> list[Table]:
-    """The tables of what is on sale at `now`, in catalogue order."""
+class Shelf(NamedTuple):
+    """What is on sale at a moment: pack types in catalogue order (what they cover loaded), their SKUs and prices in
+    fen by SKU id, and the day's tariff by (item id, region).
+    """
+
+    types: list[PackType]
+    skus: dict[int, list[Sku]]
+    prices: dict[int, int]
+    tariff: dict[tuple[int, str], Price]
+
+    def by_code(self) -> dict[str, Sku]:
+        """Every SKU on sale by its code."""
+        return {sku.code: sku for skus in self.skus.values() for sku in skus}
+
+
+def on_sale(now: datetime) -> Shelf:
+    """What can be bought at `now`: the one place that says so for pages."""
     prices, tariff = sku_prices(now), tariff_on(day_of(now))
     skus: dict[int, list[Sku]] = defaultdict(list)
     for sku in Sku.objects.filter(withdrawn_at=None).select_related("pack_type"):
         if sku.pk in prices:
             skus[sku.pack_type_id].append(sku)
     types = [kind for kind in PackType.objects.prefetch_related("covers") if skus[kind.pk]]
-    tables: list[Table] = []
-    for unit in dict.fromkeys(kind.unit for kind in types):
-        sizes = sorted({sku.quantity for kind in types if kind.unit == unit for sku in skus[kind.pk]})
-        rows = [_row(kind, skus[kind.pk], sizes, prices, tariff) for kind in types if kind.unit == unit]
-        tables.append(Table(unit, sizes, rows))
-    return tables
+    return Shelf(types, dict(skus), prices, tariff)
+
+
+def tables(shelf: Shelf) -> list[Table]:
+    """The tables of what is on sale, in catalogue order."""
+    found: list[Table] = []
+    for unit in dict.fromkeys(kind.unit for kind in shelf.types):
+        types = [kind for kind in shelf.types if kind.unit == unit]
+        sizes = sorted({sku.quantity for kind in types for sku in shelf.skus[kind.pk]})
+        rows = [_row(kind, shelf.skus[kind.pk], sizes, shelf.prices, shelf.tariff) for kind in types]
+        found.append(Table(unit, sizes, rows))
+    return found
+
+
+def types_that_save(shelf: Shelf) -> set[int]:
+    """The ids of the pack types of which some size costs less than pay-as-you-go."""
+    return {
+        row.pack_type.pk
+        for table in tables(shelf)
+        for row in table.rows
+        if any(offer and offer.comparison and offer.comparison.cheaper for offer in row.offers)
+    }
 
 
 def _row(

@@ -5,7 +5,6 @@ from django.urls import path
 from packs import checkout_views, views
 
 urlpatterns = [
-    path("buy/", views.buy, name="buy"),
     path("buy/cart/", views.change_cart, name="change-cart"),
     path("buy/confirm/", views.confirm, name="confirm"),
     path("checkout/", checkout_views.begin, name="begin-checkout"),
@@ -14,6 +13,5 @@ urlpatterns = [
     path("checkout/<int:pk>/cancel/", checkout_views.cancel, name="cancel-checkout"),
     path("orders/", views.orders, name="orders"),
     path("orders/<int:pk>/", views.order, name="order"),
-    path("billing-mode/", views.billing_mode, name="billing-mode"),
     path("tariff/", views.tariff, name="tariff"),
 ]

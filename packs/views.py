@@ -1,66 +1,49 @@
-"""Pages of buying: the catalogue with its cart, the confirmation, orders, and the billing mode beside them."""
+"""Pages of buying: the cart, the confirmation, orders, the price list. `settlement` has the catalogue beside advice."""
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.customers import customer_page, page_of
-from accounts.models import BANDWIDTH, MODES, TRAFFIC, Account
-from accounts.modes import InArrears, mode_on, pending_mode, switch_mode
+from accounts.models import MODES, Account
+from accounts.modes import Pending, mode_on, mode_today_and_next
 from accounts.payments import gateway as gateways
-from iss_billing import formats
 from iss_billing.days import day_of, next_day
 from packs import cart
-from packs.holdings import holdings
-from packs.models import HOME_REGION, Checkout, Item, Order, Sku
-from packs.offers import offers
+from packs.models import Item, Order
+from packs.offers import Shelf, on_sale, tables
 from packs.orders import MOST_LINES, MOST_PER_LINE, LineRequest, OrderRefused, place_order
 from packs.tariff import tariff_on
 
 REFUSAL_STATUS = {"insufficient_balance": 402, "account_in_arrears": 403, "price_changed": 409}
 
 
-@customer_page
-@require_GET
-def buy(request: HttpRequest, account: Account) -> HttpResponse:
-    """The catalogue: pack types by sizes, beside pay-as-you-go, and the cart."""
-    now = timezone.now()
-    cart.forget_bought(request, account)
-    chosen = cart.load(request, now)
-    waiting = Checkout.objects.filter(account=account, state=Checkout.State.WAITING).first()
-    return render(
-        request,
-        "packs/buy.html",
-        {"tables": offers(now), "chosen": {line.sku.code: line.quantity for line in chosen.lines}, "waiting": waiting}
-        | _checkout(account, chosen, now),
-    )
+def checkout_context(account: Account, chosen: cart.Cart, today: date, modes: tuple[str, str]) -> dict[str, Any]:
+    """What a buyer is to know before paying: the sums, and which packs would be frozen (rules 3.3).
 
-
-def _checkout(account: Account, chosen: cart.Cart, now: datetime) -> dict[str, Any]:
-    """What a buyer is to know before paying: the sums, and which packs would be frozen (rules 3.3)."""
-    today = day_of(now)
-    mode = mode_on(account.pk, today)
+    `modes` are today's and tomorrow's as announced.
+    """
+    mode, then = modes
     after = account.balance - chosen.total
     return {
         "cart": chosen,
         "after": after,
         "missing": -min(after, 0),
+        "missing_to_zero": -min(account.balance, 0),
         "pays_online": gateways.active() is not None,
         "arrears": account.balance < 0,
         "mode": mode,
         "mode_name": dict(MODES)[mode],
-        "pending": pending_mode(account.pk, today),
+        "pending": Pending(then, next_day(today)) if then != mode else None,
         "frozen": [line for line in chosen.lines if line.sku.pack_type.requires_billing_mode not in (None, mode)],
-        "traffic_frozen": mode != TRAFFIC,
         "today": today,
         "most": MOST_PER_LINE,
     }
@@ -69,19 +52,51 @@ def _checkout(account: Account, chosen: cart.Cart, now: datetime) -> dict[str, A
 @customer_page
 @require_POST
 def change_cart(request: HttpRequest, account: Account) -> HttpResponse:
-    """Put one in (`add`), take one kind out (`remove`), or set the quantities (`quantity-SKU`), then go on."""
+    """Put one in (`add`), have as many as advised (`advised`, each `SKU:quantity`), take one kind out (`remove`), or
+    set the quantities (`quantity-SKU`), then go on.
+    """
     form = request.POST
-    for code in cart.quantities(request):
+    before = cart.quantities(request)
+    for code in before:
         asked = form.get(f"quantity-{code}", "")
         if asked.isascii() and asked.isdigit():
             cart.change(request, code, int(asked[:5]))
-    if (wanted := form.get("add")) and Sku.objects.filter(code=wanted.replace("\x00", ""), withdrawn_at=None).exists():
+    now = timezone.now()
+    shelf = on_sale(now)
+    known = shelf.by_code()
+    if (wanted := form.get("add")) and wanted in known:
         cart.add(request, wanted)
+    for text in form.get("advised", "").split():
+        code, _colon, number = text.partition(":")
+        if code in known and number.isascii() and number.isdigit():
+            cart.change(request, code, int(number[:5]))
     if unwanted := form.get("remove"):
         cart.change(request, unwanted, 0)
+    if "HX-Request" in request.headers:
+        return _changed_cart(request, account, shelf, before, now)
     if "confirm" in form:
         return redirect("confirm")
     return redirect(reverse("buy") + ("#cart" if "add" not in form else f"#{form['add']}"))
+
+
+def _changed_cart(
+    request: HttpRequest, account: Account, shelf: Shelf, before: dict[str, int], now: datetime
+) -> HttpResponse:
+    """The cart, and the prices whose number in it changed: what a page with script puts in their places."""
+    today = day_of(now)
+    chosen = cart.load(request, shelf)
+    numbers = {line.sku.code: line.quantity for line in chosen.lines}
+    touched = {code for code in {*before, *numbers} if before.get(code) != numbers.get(code)}
+    cells = [
+        {"table": table, "row": row, "offer": offer}
+        for table in tables(shelf)
+        for row in table.rows
+        for offer in row.offers
+        if offer and offer.sku.code in touched
+    ]
+    context = {"chosen": numbers, "cells": cells, "removed": "remove" in request.POST}
+    modes = mode_today_and_next(account.pk, today)
+    return render(request, "packs/cart_answer.html", context | checkout_context(account, chosen, today, modes))
 
 
 @customer_page
@@ -92,11 +107,16 @@ def confirm(request: HttpRequest, account: Account) -> HttpResponse:
         return _buy(request, account)
     now = timezone.now()
     cart.forget_bought(request, account)
-    chosen = cart.load(request, now)
+    chosen = cart.load(request, on_sale(now))
     if not chosen.lines:
         return redirect("buy")
     context = {"key": str(uuid.uuid4()), "shown_prices": {}} | _checkout(account, chosen, now)
     return render(request, "packs/confirm.html", context)
+
+
+def _checkout(account: Account, chosen: cart.Cart, now: datetime) -> dict[str, Any]:
+    today = day_of(now)
+    return checkout_context(account, chosen, today, mode_today_and_next(account.pk, today))
 
 
 def _buy(request: HttpRequest, account: Account) -> HttpResponse:
@@ -148,7 +168,7 @@ def refused(request: HttpRequest, account: Account, refusal: OrderRefused, lines
         return redirect("buy")
     for line in lines:
         cart.change(request, line.sku, line.quantity)
-    chosen = cart.load(request, now)
+    chosen = cart.load(request, on_sale(now))
     shown = {line.sku: line.expected_price for line in lines}
     context = {
         "key": str(uuid.uuid4()),
@@ -183,62 +203,6 @@ def order(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
     frozen = [line for line in lines if line.sku.pack_type.requires_billing_mode not in (None, mode)]
     context = {"order": found, "lines": lines, "transfer": transfer, "frozen": frozen, "day": day_of(found.placed_at)}
     return render(request, "packs/order.html", context)
-
-
-@customer_page
-@require_http_methods(["GET", "POST"])
-def billing_mode(request: HttpRequest, account: Account) -> HttpResponse:
-    """How network use is billed: what a switch freezes or thaws, and the switch itself."""
-    now = timezone.now()
-    today = day_of(now)
-    if request.method == "POST":
-        return _switch(request, account, now)
-    mode = mode_on(account.pk, today)
-    other = TRAFFIC if mode == BANDWIDTH else BANDWIDTH
-    held = [holding for holding in holdings(account.pk, today, mode) if holding.pack_type.requires_billing_mode]
-    context = {
-        "mode": mode,
-        "mode_name": dict(MODES)[mode],
-        "other": other,
-        "other_name": dict(MODES)[other],
-        "pending": pending_mode(account.pk, today),
-        "held": held,
-        "arrears": account.balance < 0,
-        "tomorrow": next_day(today),
-        "billed": _billed_in(today),
-    }
-    return render(request, "packs/billing_mode.html", context)
-
-
-def _billed_in(today: Any) -> dict[str, list[tuple[Item, Any]]]:
-    """Which items each mode bills, with today's price at home."""
-    tariff = tariff_on(today)
-    found: dict[str, list[tuple[Item, Any]]] = {BANDWIDTH: [], TRAFFIC: []}
-    for item in Item.objects.exclude(requires_billing_mode=None):
-        price = tariff.get((item.pk, HOME_REGION))
-        if price is not None and item.requires_billing_mode is not None:
-            found[item.requires_billing_mode].append((item, price))
-    return found
-
-
-def _switch(request: HttpRequest, account: Account, now: datetime) -> HttpResponse:
-    mode = request.POST.get("mode", "")
-    if mode not in dict(MODES):
-        raise Http404
-    try:
-        switch_mode(account_id=account.pk, mode=mode, now=now)
-    except InArrears:
-        messages.error(request, _("An account in arrears cannot switch its billing mode. Nothing was changed."))
-    else:
-        pending = pending_mode(account.pk, day_of(now))
-        if pending:
-            words = {"day": formats.day(pending.effective_day, day_of(now)), "mode": dict(MODES)[pending.mode]}
-            messages.success(request, _("From %(day)s 00:00 on: %(mode)s. It can be taken back until then.") % words)
-        else:
-            messages.success(request, _("It stays as it is: %(mode)s.") % {"mode": dict(MODES)[mode]})
-    target = request.POST.get("next", "")
-    allowed = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
-    return redirect(target if allowed else "billing-mode")
 
 
 @require_GET

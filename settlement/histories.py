@@ -5,7 +5,7 @@ from its events, and only where it is asked for. Each statement is for a range o
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from django.db.models import Max
 from accounts.models import Account
 from accounts.modes import DEFAULT
 from iss_billing.days import LATE_DAYS, day_of, start_of
-from packs.models import Item, PackType
+from packs.models import Item
 from packs.tariff import tariffs_between
 from settlement.models import SettlementRun
 from settlement.rating import DayRules, ItemRule, Usage
@@ -48,6 +48,18 @@ MODES = """
 SELECT account_id, effective_day, mode FROM accounts_modechange
 WHERE account_id BETWEEN %(low)s AND %(high)s AND effective_day <= %(last)s ORDER BY account_id, effective_day, id
 """
+POSITION = """
+SELECT (SELECT max(through_day) FROM settlement_settlementrun WHERE finished_at IS NOT NULL),
+    (SELECT json_agg(json_build_array(effective_day, mode) ORDER BY effective_day) FROM (
+        SELECT DISTINCT ON (effective_day) effective_day, mode FROM accounts_modechange WHERE account_id = %(account)s
+        ORDER BY effective_day, id DESC
+    ) AS word),
+    (SELECT json_object_agg(pack_type_id, units) FROM (
+        SELECT pack_type_id, sum(remaining) AS units FROM packs_pack
+        WHERE account_id = %(account)s AND remaining > 0 AND refunded_at IS NULL AND valid_until >= %(today)s
+        GROUP BY pack_type_id
+    ) AS held)
+"""
 _OF_ACCOUNTS = """e.account_id BETWEEN %(low)s AND %(high)s AND e.item_id = ANY(wanted.items::smallint[])"""
 _OF_DAY = (
     FROM_EVENTS.format(of_accounts=_OF_ACCOUNTS).replace("%(day)s", "wanted.day").replace("%(start)s", "wanted.start")
@@ -66,26 +78,71 @@ CROSS JOIN LATERAL (
 
 def settled_window(now: datetime) -> Window:
     """The last 30 ended days that settlement has come to the end of."""
-    yesterday = day_of(now) - timedelta(days=1)
     through = SettlementRun.objects.exclude(finished_at=None).aggregate(through=Max("through_day"))["through"]
+    return _window(now, through)
+
+
+def _window(now: datetime, through: date | None) -> Window:
+    yesterday = day_of(now) - timedelta(days=1)
     last = min(yesterday, through or yesterday)
     return Window(last - timedelta(days=DAYS - 1), last)
 
 
 def window_rules(window: Window) -> dict[date, DayRules]:
     """The catalogue and tariff of every day that a history of the window may name."""
-    items = {item.pk: ItemRule(item.position, item.requires_billing_mode) for item in Item.objects.all()}
+    items: dict[int, ItemRule] = {}
     covering: dict[tuple[int, str], set[int]] = defaultdict(set)
-    for pack_type, region, item in PackType.objects.values_list("id", "region", "covers"):
-        covering[item, region].add(pack_type)
+    columns = ("pk", "position", "requires_billing_mode", "pack_types__pk", "pack_types__region")
+    for item, place, mode, pack_type, region in Item.objects.order_by().values_list(*columns):
+        items[item] = ItemRule(place, mode)
+        if pack_type is not None:
+            covering[item, region].add(pack_type)
     frozen = {key: frozenset(types) for key, types in covering.items()}
     tariffs = tariffs_between(_early(window), window.last)
     return {day: DayRules(day, items, tariff, frozen) for day, tariff in tariffs.items()}
 
 
-def load_history(account: Account, window: Window, *, metered: Collection[Item] = ()) -> History:
-    """One account's window; of `metered` items also what its days' modes did not bill."""
-    return _histories({account.pk: account.opened_at}, account.pk, account.pk, window, metered)[account.pk]
+class ModeWords:
+    """The words of accounts on their billing mode: the last one for the latest day not after a day counts for it."""
+
+    def __init__(self, rows: Iterable[tuple[int, date, str]]) -> None:
+        """Of rows in the order of their days."""
+        self._words: dict[int, list[tuple[date, str]]] = defaultdict(list)
+        for account, day, mode in rows:
+            self._words[account].append((day, mode))
+
+    def on(self, account: int, day: date) -> str:
+        """An account's mode on a day."""
+        return next((mode for since, mode in reversed(self._words.get(account, ())) if since <= day), DEFAULT)
+
+
+class Position(NamedTuple):
+    """What is asked of one account before its history: the window, its mode of any day (tomorrow's as announced), and
+    the units that its packs hold, by pack type.
+    """
+
+    window: Window
+    modes: ModeWords
+    held: dict[int, int]
+
+
+def position(account_id: int, now: datetime) -> Position:
+    """One account's, in one statement."""
+    today = day_of(now)
+    [(through, words, held)] = _rows(POSITION, {"account": account_id, "today": today})
+    days = [(account_id, date.fromisoformat(day), mode) for day, mode in words or ()]
+    return Position(
+        _window(now, through), ModeWords(days), {int(kind): int(units) for kind, units in (held or {}).items()}
+    )
+
+
+def load_history(
+    account: Account, at: Position | Window, *, metered: Collection[Item] = (), packs: bool = True
+) -> History:
+    """One account's window; of `metered` items also what its modes did not bill; `packs` False reads none."""
+    window, modes = (at.window, at.modes) if isinstance(at, Position) else (at, None)
+    ask = _asked(account.pk, account.pk, window)
+    return _histories({account.pk: account.opened_at}, ask, window, metered, modes, packs)[account.pk]
 
 
 def load_histories(low: int, high: int, window: Window, *, metered: Collection[Item] = ()) -> dict[int, History]:
@@ -95,17 +152,22 @@ def load_histories(low: int, high: int, window: Window, *, metered: Collection[I
     """
     end = start_of(window.last + timedelta(days=1))
     opened = Account.objects.filter(pk__range=(low, high), opened_at__lt=end).order_by("pk")
-    return _histories(dict(opened.values_list("pk", "opened_at")), low, high, window, metered)
+    ask = _asked(low, high, window)
+    return _histories(dict(opened.values_list("pk", "opened_at")), ask, window, metered, None, True)
 
 
 def _histories(
-    opened: dict[int, datetime], low: int, high: int, window: Window, metered: Collection[Item]
+    opened: dict[int, datetime],
+    ask: dict[str, Any],
+    window: Window,
+    metered: Collection[Item],
+    modes: ModeWords | None,
+    with_packs: bool,
 ) -> dict[int, History]:
-    ask = _asked(low, high, window)
     steps = _billed_steps(window, _rows(BILLED, ask))
     if metered:
-        _add_unbilled(steps, window, _Modes(_rows(MODES, ask)), metered, ask)
-    packs = _packs(_rows(PACKS, ask))
+        _add_unbilled(steps, window, modes or ModeWords(_rows(MODES, ask)), metered, ask)
+    packs = _packs(_rows(PACKS, ask)) if with_packs else {}
     return {
         account: History(
             account,
@@ -163,23 +225,10 @@ def _billed_steps(window: Window, rows: list[tuple[Any, ...]]) -> dict[int, dict
     return found
 
 
-class _Modes:
-    """The mode of any day of the window, per account."""
-
-    def __init__(self, rows: list[tuple[int, date, str]]) -> None:
-        self._words: dict[int, list[tuple[date, str]]] = defaultdict(list)
-        for account, day, mode in rows:
-            self._words[account].append((day, mode))
-
-    def on(self, account: int, day: date) -> str:
-        """The last word for the latest day not after it."""
-        return next((mode for since, mode in reversed(self._words.get(account, ())) if since <= day), DEFAULT)
-
-
 def _add_unbilled(
     steps: dict[int, dict[int, _Part]],
     window: Window,
-    modes: _Modes,
+    modes: ModeWords,
     metered: Collection[Item],
     ask: dict[str, Any],
 ) -> None:
@@ -205,12 +254,11 @@ def _add_unbilled(
         mode = modes.on(account, day)
         if bound[item] == mode:
             continue
-        part = first_of_day.get((account, day))
-        if part is None:
-            part = first_of_day[account, day] = _Part(day, mode, True, [])
+        if (account, day) not in first_of_day:
             own = steps.setdefault(account, {})
-            own[-len(own) - 1] = part  # no bill has such an id
-        part.usage.append(Usage(item, region, int(quantity), 0))
+            # no bill has such an id
+            first_of_day[account, day] = own[-len(own) - 1] = _Part(day, mode, True, [])
+        first_of_day[account, day].usage.append(Usage(item, region, int(quantity), 0))
 
 
 def _in_order(bills: dict[int, _Part]) -> list[Step]:

@@ -5,7 +5,7 @@ force then, `replay(history, rules)` comes to exactly what the bills of the days
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from packs.drawdown import PackState
@@ -94,13 +94,15 @@ class ItemCost:
 class Outcome:
     """What it would have cost, in micro-yuan: pay-as-you-go charges only, no price of any pack.
 
-    `days` has every day of the window and `items` every item that made a line; `left` are the units left of each pack.
+    `days` has every day of the window and `items` every item that made a line, `amounts` what each came to on each
+    day; `left` are the units left of each pack.
     """
 
     total: int
     days: Mapping[date, int]
     items: Mapping[int, ItemCost]
-    left: Mapping[int, int] = field(default_factory=dict)
+    amounts: Mapping[tuple[date, int], int]
+    left: Mapping[int, int]
 
 
 def replay(
@@ -116,6 +118,7 @@ def replay(
     ]
     days = dict.fromkeys(history.window.days, 0)
     items: dict[int, ItemCost] = {}
+    amounts: dict[tuple[date, int], int] = {}
     for step in history.steps:
         in_mode = mode if mode and step.counted else step.mode
         statement = rate(step.usage, rules=rules[step.day], mode=in_mode, packs=held, carry=0)
@@ -123,6 +126,8 @@ def replay(
             continue
         days[step.day] += statement.rated_total
         for line in statement.lines:
+            cell = step.day, line.item_id
+            amounts[cell] = amounts.get(cell, 0) + line.amount
             so_far = items.get(line.item_id, ItemCost())
             items[line.item_id] = ItemCost(
                 so_far.quantity + line.quantity,
@@ -130,7 +135,7 @@ def replay(
                 so_far.charged + line.charged,
                 so_far.amount + line.amount,
             )
-    return Outcome(sum(days.values()), days, items, {state.pack_id: state.remaining for state in held})
+    return Outcome(sum(days.values()), days, items, amounts, {state.pack_id: state.remaining for state in held})
 
 
 def also_held(history: History, supposed: Sequence[Held]) -> tuple[Held, ...]:

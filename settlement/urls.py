@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from settlement.pages import bills, held, overview
+from settlement.pages import bills, held, mode, overview, shop
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("packs/", held.packs, name="packs"),
     path("packs/<int:pk>/", held.pack, name="pack"),
     path("packs/<int:pk>/refund/", held.refund, name="refund"),
+    path("buy/", shop.buy, name="buy"),
+    path("billing-mode/", mode.billing_mode, name="billing-mode"),
     path("bills/", bills.bills, name="bills"),
     path("bills/<int:pk>/", bills.bill, name="bill"),
 ]

@@ -21,6 +21,7 @@ PURE = {
     "iss_billing/days.py": set(),
     "packs/revenue.py": {"iss_billing.money"},
     "packs/drawdown.py": {"packs.revenue"},
+    "packs/advisor.py": {"iss_billing.money"},
     "accounts/standing.py": set(),
     "settlement/aggregation.py": {"iss_billing.days", "iss_billing.money"},
     "settlement/pace.py": {"iss_billing.money"},
@@ -28,7 +29,7 @@ PURE = {
     "settlement/replay.py": {"packs.drawdown", "settlement.rating"},
 }
 """Pure modules, and which others of ours each may use."""
-STANDARD = {"collections", "dataclasses", "datetime", "decimal", "enum", "fractions", "re", "typing"}
+STANDARD = {"collections", "dataclasses", "datetime", "decimal", "enum", "fractions", "math", "re", "typing"}
 
 
 def imports(path: Path) -> Iterator[str]:
