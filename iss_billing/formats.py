@@ -69,6 +69,16 @@ def list_price(fen: int) -> Figure:
     return _yuan(whole if rest == ".00" else whole + rest)
 
 
+def short_money(fen: int) -> Figure:
+    """An amount where there is no room for it: 232, 1.2 万, 12.3k; the unit of money is said beside it."""
+    yuan = round_half_up(fen, FEN_PER_YUAN)
+    if abs(yuan) < WAN:
+        return Figure(f"{MINUS if yuan < 0 else ''}{abs(yuan)}")
+    scale, unit = (WAN, "万") if chinese() else (1000, "k")
+    whole, rest = _decimal(round_half_up(10 * fen, scale * FEN_PER_YUAN), 10)
+    return Figure(whole + rest, "", unit)
+
+
 def _trimmed(value: int, scale: int) -> str:
     whole, rest = _decimal(value, scale)
     return (whole + rest).rstrip("0").rstrip(".") if rest else whole

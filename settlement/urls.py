@@ -13,4 +13,5 @@ urlpatterns = [
     path("billing-mode/", mode.billing_mode, name="billing-mode"),
     path("bills/", bills.bills, name="bills"),
     path("bills/<int:pk>/", bills.bill, name="bill"),
+    path("bills/<int:pk>/slots/<int:position>.csv", bills.slots, name="bill-slots"),
 ]

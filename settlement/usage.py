@@ -3,13 +3,14 @@
 Everything that asks for a day's quantities or its curve asks here and need not know which of the two it was.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
+from typing import NamedTuple
 
 from django.db import connection
 
 from iss_billing import bulk
-from iss_billing.days import start_of
+from iss_billing.days import SLOT, start_of
 
 FROM_EVENTS = """
 WITH event AS (
@@ -72,18 +73,46 @@ FROM used LEFT JOIN curve USING (account_id, item_id, region) ORDER BY account_i
 )
 
 SLOTS = """
-SELECT slot, sum(largest) FROM (
-    SELECT (extract(epoch FROM occurred_at - %(start)s) / 300)::int AS slot, max(quantity) AS largest FROM (
-        SELECT date_bin('5 minutes', occurred_at, %(start)s) AS occurred_at, source, resource, quantity
+SELECT item_id, region, slot, sum(largest) FROM (
+    SELECT item_id, region, (extract(epoch FROM occurred_at - %(start)s) / 300)::int AS slot, max(quantity) AS largest
+    FROM (
+        SELECT item_id, region, date_bin('5 minutes', occurred_at, %(start)s) AS occurred_at, source, resource, quantity
         FROM settlement_usageevent
-        WHERE day = %(day)s AND account_id = %(account)s AND item_id = %(item)s AND region = %(region)s
-    ) AS event GROUP BY 1, source, resource
-) AS series GROUP BY slot
+        WHERE day = %(day)s AND account_id = %(account)s AND item_id = ANY(%(items)s::smallint[])
+    ) AS event GROUP BY 1, 2, 3, source, resource
+) AS series GROUP BY item_id, region, slot
 UNION ALL
-SELECT place - 1, sum FROM settlement_dayusage, unnest(slots) WITH ORDINALITY AS slot (sum, place)
-WHERE account_id = %(account)s AND day = %(day)s AND item_id = %(item)s AND region = %(region)s AND sum IS NOT NULL
-ORDER BY 1
+SELECT item_id, region, place - 1, sum FROM settlement_dayusage, unnest(slots) WITH ORDINALITY AS slot (sum, place)
+WHERE account_id = %(account)s AND day = %(day)s AND item_id = ANY(%(items)s::smallint[]) AND sum IS NOT NULL
+ORDER BY 1, 2, 3
 """
+
+SHARES = """
+SELECT item_id, region, source, quantity, sources FROM (
+    SELECT item_id, region, source, sum(largest) AS quantity, count(*) OVER one AS sources,
+           row_number() OVER (one ORDER BY sum(largest) DESC, source) AS place
+    FROM (
+        SELECT event.item_id, event.region, event.source, event.resource, max(event.quantity) AS largest
+        FROM settlement_usageevent AS event
+        JOIN unnest(%(items)s::smallint[], %(regions)s::text[], %(begins)s::timestamptz[])
+             AS point (item_id, region, begin) USING (item_id, region)
+        WHERE event.day = %(day)s AND event.account_id = %(account)s AND event.item_id = ANY(%(items)s::smallint[])
+          AND event.occurred_at >= point.begin AND event.occurred_at < point.begin + interval '5 minutes'
+        GROUP BY 1, 2, 3, 4
+    ) AS series GROUP BY item_id, region, source WINDOW one AS (PARTITION BY item_id, region)
+) AS share WHERE place <= %(most)s ORDER BY item_id, region, place
+"""
+
+Key = tuple[int, str]
+"""(item id, region)."""
+
+
+class Share(NamedTuple):
+    """What one source had of a slot, in base units; `sources` had something in it."""
+
+    source: str
+    quantity: int
+    sources: int
 
 
 def day_quantities(account_ids: Iterable[int], day: date) -> list[tuple[int, int, str, int]]:
@@ -93,13 +122,43 @@ def day_quantities(account_ids: Iterable[int], day: date) -> list[tuple[int, int
         return [(account, item, region, int(quantity)) for account, item, region, quantity in cursor.fetchall()]
 
 
+def day_curves(account_id: int, item_ids: Iterable[int], day: date) -> dict[Key, dict[int, int]]:
+    """The slot sums (0-287) of one account's peak and mean items on a day; what had no report is left out."""
+    found: dict[Key, dict[int, int]] = {}
+    names = {"account": account_id, "items": bulk.array(item_ids), "day": day, "start": start_of(day)}
+    with connection.cursor() as cursor:
+        cursor.execute(SLOTS, names)
+        for item, region, slot, quantity in cursor.fetchall():
+            found.setdefault((item, region), {})[int(slot)] = int(quantity)
+    return found
+
+
 def day_slots(account_id: int, item_id: int, region: str, day: date) -> dict[int, int]:
     """The slot sums (0-287) of one account's peak or mean item on a day; what had no report is left out."""
+    return day_curves(account_id, [item_id], day).get((item_id, region), {})
+
+
+def slot_shares(account_id: int, points: Mapping[Key, int], day: date, most: int) -> dict[Key, list[Share]]:
+    """Which sources had how much in one slot of each item and region, the `most` largest first.
+
+    Nothing is known of it once the day has expired.
+    """
+    found: dict[Key, list[Share]] = {}
+    if not points:
+        return found
+    names = {
+        "account": account_id,
+        "day": day,
+        "most": most,
+        "items": bulk.array(item for item, _region in points),
+        "regions": [region for _item, region in points],
+        "begins": [start_of(day) + slot * SLOT for slot in points.values()],
+    }
     with connection.cursor() as cursor:
-        cursor.execute(
-            SLOTS, {"account": account_id, "item": item_id, "region": region, "day": day, "start": start_of(day)}
-        )
-        return {int(slot): int(quantity) for slot, quantity in cursor.fetchall()}
+        cursor.execute(SHARES, names)
+        for item, region, source, quantity, sources in cursor.fetchall():
+            found.setdefault((item, region), []).append(Share(source, int(quantity), sources))
+    return found
 
 
 def keep_day(day: date) -> int:

@@ -149,7 +149,18 @@
     for (const entry of entries) if (entry.isIntersecting) { watch.unobserve(entry.target); show(entry.target); }
   }, { rootMargin: "80px" });
   canvases.forEach((canvas) => watch.observe(canvas));
-  addEventListener("beforeprint", () => seen.forEach(draw));
+  addEventListener("draw-all", () => canvases.forEach((canvas) => { watch.unobserve(canvas); show(canvas); }));
+  // paper is light, whatever the theme
+  const root = document.documentElement;
+  addEventListener("beforeprint", () => {
+    const theme = root.getAttribute("data-bs-theme");
+    root.setAttribute("data-bs-theme", "light");
+    seen.forEach(draw);
+    addEventListener("afterprint", () => {
+      if (theme === null) root.removeAttribute("data-bs-theme"); else root.setAttribute("data-bs-theme", theme);
+      seen.forEach(draw);
+    }, { once: true });
+  });
   const again = () => seen.forEach(draw);
   addEventListener("resize", again);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
