@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime
 from typing import NamedTuple
 
 from django.db import connection, transaction
 
 from accounts.models import Account
-from accounts.modes import DEFAULT, modes_on
+from accounts.modes import DEFAULT
+from iss_billing import bulk
 from iss_billing.days import day_of
-from settlement.loading import load_day, load_packs, load_rules
-from settlement.metering import pending_days
-from settlement.rating import Statement, rate
+from packs.drawdown import PackState
+from settlement.loading import DayOfAccount, load_days, load_packs, load_rules_between
+from settlement.metering import PENDING
+from settlement.rating import DayRules, Statement, rate
 
 
 class EstimatedBill(NamedTuple):
@@ -44,23 +47,78 @@ def one_snapshot() -> Iterator[None]:
         yield
 
 
-def estimate(account_id: int, now: datetime, *, without_pack: int | None = None) -> Estimate:
-    """What would be due if today ended now: every pending earlier day, oldest first, then today.
+class UnsettledDay(NamedTuple):
+    """A day with usage that no run has seen, and what rating it needs."""
+
+    mode: str
+    used: DayOfAccount
+    rules: DayRules
+
+
+class Unsettled(NamedTuple):
+    """An account's balance (fen), carry (micro-yuan) and packs, and the days yet to be settled, oldest first."""
+
+    as_of: datetime
+    balance: int
+    carry: int
+    packs: list[PackState]
+    days: list[UnsettledDay]
+
+
+STANDS = f"""
+SELECT balance, carry, ARRAY(SELECT day FROM ({PENDING}) AS pending ORDER BY day), (
+    SELECT json_object_agg(effective_day, mode) FROM (
+        SELECT DISTINCT ON (effective_day) effective_day, mode FROM accounts_modechange
+        WHERE account_id = %(account)s AND effective_day <= %(today)s ORDER BY effective_day, id DESC
+    ) AS word
+) FROM accounts_account WHERE id = %(account)s
+"""  # noqa: S608 - constants
+
+
+def load_unsettled(account_id: int, now: datetime) -> Unsettled:
+    """Every pending earlier day and today: six statements, however many days there are. Raises Account.DoesNotExist."""
+    today = day_of(now)
+    with one_snapshot(), connection.cursor() as cursor:
+        cursor.execute(STANDS, {"account": account_id, "ids": bulk.array([account_id]), "today": today})
+        row = cursor.fetchone()
+        if row is None:
+            raise Account.DoesNotExist(f"there is no account {account_id}")
+        balance, carry, pending, words = row
+        days = [*(day for day in pending if day < today), today]
+        used, rules = load_days(account_id, days), load_rules_between(days[0], today)
+        packs = load_packs([account_id])[account_id]
+    modes = [(date.fromisoformat(day), mode) for day, mode in sorted((words or {}).items(), reverse=True)]
+    return Unsettled(
+        now,
+        int(balance),
+        carry,
+        packs,
+        [UnsettledDay(_mode_on(modes, day), used[day], rules[day]) for day in days],
+    )
+
+
+def _mode_on(words: list[tuple[date, str]], day: date) -> str:
+    """The mode of a day, by the words on it from the latest to the earliest."""
+    return next((mode for since, mode in words if since <= day), DEFAULT)
+
+
+def rate_unsettled(unsettled: Unsettled, *, without_pack: int | None = None) -> Estimate:
+    """What those days would come to; `unsettled` stays as it is and can be rated again otherwise.
 
     `without_pack` leaves one pack out, as if it had been refunded before (rules 4.7).
     """
-    today = day_of(now)
     bills: list[EstimatedBill] = []
-    with one_snapshot():
-        account = Account.objects.get(pk=account_id)
-        packs = [pack for pack in load_packs([account_id])[account_id] if pack.pack_id != without_pack]
-        balance, carry = account.balance, account.carry
-        for day in [day for day in pending_days(account_id) if day < today] + [today]:
-            used = load_day([account_id], day)[account_id]
-            mode = modes_on([account_id], day).get(account_id, DEFAULT)
-            statement = rate(used.usage, rules=load_rules(day), mode=mode, packs=packs, carry=carry)
-            if statement is not None:
-                bills.append(EstimatedBill(day, used.sequence + 1, mode, statement))
-                balance, carry = balance - statement.amount_due, statement.carry_out
+    packs = [replace(pack) for pack in unsettled.packs if pack.pack_id != without_pack]
+    balance, carry, today = unsettled.balance, unsettled.carry, day_of(unsettled.as_of)
+    for mode, used, rules in unsettled.days:
+        statement = rate(used.usage, rules=rules, mode=mode, packs=packs, carry=carry)
+        if statement is not None:
+            bills.append(EstimatedBill(rules.day, used.sequence + 1, mode, statement))
+            balance, carry = balance - statement.amount_due, statement.carry_out
     ends_today = bills.pop() if bills and bills[-1].day == today else None
-    return Estimate(now, bills, ends_today, balance)
+    return Estimate(unsettled.as_of, bills, ends_today, balance)
+
+
+def estimate(account_id: int, now: datetime, *, without_pack: int | None = None) -> Estimate:
+    """What would be due if today ended now: every pending earlier day, oldest first, then today."""
+    return rate_unsettled(load_unsettled(account_id, now), without_pack=without_pack)

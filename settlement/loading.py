@@ -10,9 +10,9 @@ from django.db import connection
 from iss_billing import bulk
 from packs.drawdown import PackState
 from packs.models import Item, PackType
-from packs.tariff import tariff_on
+from packs.tariff import tariff_on, tariffs_between
 from settlement.rating import DayRules, ItemRule, Usage
-from settlement.usage import day_quantities
+from settlement.usage import day_quantities, quantities_of_days
 
 
 def load_rules(day: date) -> DayRules:
@@ -22,6 +22,19 @@ def load_rules(day: date) -> DayRules:
     for pack_type, region, item in PackType.objects.values_list("id", "region", "covers"):
         covering[item, region].add(pack_type)
     return DayRules(day, items, tariff_on(day), {key: frozenset(types) for key, types in covering.items()})
+
+
+def load_rules_between(first: date, last: date) -> dict[date, DayRules]:
+    """The catalogue and tariff of every day from `first` to `last`, in as many statements as for one."""
+    items: dict[int, ItemRule] = {}
+    covering: dict[tuple[int, str], set[int]] = defaultdict(set)
+    columns = ("pk", "position", "requires_billing_mode", "pack_types__pk", "pack_types__region")
+    for item, place, mode, pack_type, region in Item.objects.order_by().values_list(*columns):
+        items[item] = ItemRule(place, mode)
+        if pack_type is not None:
+            covering[item, region].add(pack_type)
+    frozen = {key: frozenset(types) for key, types in covering.items()}
+    return {day: DayRules(day, items, tariff, frozen) for day, tariff in tariffs_between(first, last).items()}
 
 
 class DayOfAccount(NamedTuple):
@@ -74,6 +87,30 @@ def load_day(account_ids: Iterable[int], day: date) -> dict[int, DayOfAccount]:
         # billed without any usage: rating refuses it
         usage[account].append(Usage(item, region, 0, total))
     return {account: DayOfAccount(used, sequences.get(account, 0)) for account, used in usage.items()}
+
+
+def load_days(account_id: int, days: Iterable[date]) -> dict[date, DayOfAccount]:
+    """The usage of one account on several days, each quantity with what earlier bills of its day hold."""
+    used = quantities_of_days(account_id, days)
+    billed: dict[date, dict[tuple[int, str], int]] = {day: {} for day in used}
+    sequences = dict.fromkeys(used, 0)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT bill.day, line.item_id, line.region, sum(line.quantity), max(bill.sequence)
+            FROM settlement_bill AS bill JOIN settlement_billline AS line ON line.bill_id = bill.id
+            WHERE bill.account_id = %s AND bill.day = ANY(%s::date[]) GROUP BY 1, 2, 3""",
+            [account_id, bulk.array(used)],
+        )
+        for day, item, region, quantity, sequence in cursor.fetchall():
+            billed[day][item, region] = int(quantity)
+            sequences[day] = max(sequences[day], sequence)
+    found = {}
+    for day, quantities in used.items():
+        usage = [Usage(item, region, number, billed[day].pop((item, region), 0)) for item, region, number in quantities]
+        # billed without any usage: rating refuses it
+        usage += [Usage(item, region, 0, number) for (item, region), number in billed[day].items()]
+        found[day] = DayOfAccount(usage, sequences[day])
+    return found
 
 
 def _billed(account_ids: list[int], day: date) -> dict[tuple[int, int, str], int]:

@@ -123,6 +123,15 @@ def collect() -> int:
         return int(cursor.rowcount)
 
 
+PENDING = """
+SELECT account_id, day FROM settlement_pendingday WHERE account_id = ANY(%(ids)s::bigint[])
+UNION SELECT mark.account_id, mark.day FROM settlement_usagebatch AS batch,
+      unnest(batch.account_ids, batch.days) AS mark (account_id, day)
+WHERE batch.account_ids && %(ids)s::bigint[] AND mark.account_id = ANY(%(ids)s::bigint[]) ORDER BY 1, 2
+"""
+"""The account-days of some accounts with usage that no run has seen yet."""
+
+
 def pending_days(account_id: int) -> list[date]:
     """The days of one account with usage that no run has seen yet, collected or not, oldest first."""
     return pending_days_of([account_id]).get(account_id, [])
@@ -131,13 +140,7 @@ def pending_days(account_id: int) -> list[date]:
 def pending_days_of(account_ids: Sequence[int]) -> dict[int, list[date]]:
     """The same of several accounts at once; who has none is left out."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT account_id, day FROM settlement_pendingday WHERE account_id = ANY(%(ids)s::bigint[])
-            UNION SELECT mark.account_id, mark.day FROM settlement_usagebatch AS batch,
-                  unnest(batch.account_ids, batch.days) AS mark (account_id, day)
-            WHERE batch.account_ids && %(ids)s::bigint[] AND mark.account_id = ANY(%(ids)s::bigint[]) ORDER BY 1, 2""",
-            {"ids": bulk.array(account_ids)},
-        )
+        cursor.execute(PENDING, {"ids": bulk.array(account_ids)})
         found: dict[int, list[date]] = {}
         for account_id, day in cursor.fetchall():
             found.setdefault(account_id, []).append(day)

@@ -20,7 +20,7 @@ from iss_billing.days import day_of
 from packs.holdings import Holding, holdings
 from packs.models import Pack, PackStatus
 from packs.refunds import RefundRefused, refund_pack
-from settlement.estimate import Estimate, estimate
+from settlement.estimate import Estimate, load_unsettled, rate_unsettled
 from settlement.models import Drawdown
 
 PACKS_SHOWN = 20
@@ -120,7 +120,8 @@ def refund(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
     until = found.refundable_until(now)
     if until is None:
         return render(request, "settlement/not_refundable.html", {"pack": found}, status=409)
-    with_it, without_it = estimate(account.pk, now), estimate(account.pk, now, without_pack=found.pk)
+    unsettled = load_unsettled(account.pk, now)
+    with_it, without_it = rate_unsettled(unsettled), rate_unsettled(unsettled, without_pack=found.pk)
     context = {
         "pack": found,
         "until": until,
