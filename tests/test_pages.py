@@ -91,7 +91,7 @@ def paths(account: Account) -> list[str]:
 
 def text_of(response: Any) -> str:
     """What a page says, without its tags, with single spaces."""
-    body = re.sub(r"(?s)<title>.*?</title>|<[^>]+>", " ", response.content.decode())
+    body = re.sub(r"(?s)<title>.*?</title>|<script.*?</script>|<[^>]+>", " ", response.content.decode())
     return re.sub(r"\s+", " ", unescape(body))
 
 
@@ -141,8 +141,9 @@ def test_pages_obey_a_strict_content_security_policy() -> None:
             assert "default-src 'none'" in policy, path
             assert "unsafe" not in policy, path
             assert "script-src 'self'" in policy, path
-            body = response.content.decode()
-            assert not re.search(r"<script(?![^>]*(?:\bsrc=|type="application/json"))|<style|\sstyle=|\son[a-z]+=|javascript:", body), path
+            # a chart's data is a block of JSON, which no browser runs
+            body = re.sub(r'<script id="[\w-]+" type="application/json">', "<data>", response.content.decode())
+            assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|javascript:", body), path
 
 
 def test_no_page_asks_the_database_much() -> None:
