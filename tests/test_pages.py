@@ -116,6 +116,7 @@ def test_every_page_in_both_languages(language: str) -> None:
         "localhost",
         "Billing",
         "Webhook",
+        "edge",
         "test",
     }
     with frozen_clock():
