@@ -1,14 +1,19 @@
 """Staff: the ledger, payments, messages and webhooks to look at; logins."""
 
 from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group
 from django.utils.translation import gettext_lazy
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts import account_admin as account_admin  # these register their pages
 from accounts import audit_admin as audit_admin
 from accounts import key_admin as key_admin
-from accounts.models import Account, Notice, Payment, Transfer, User
+from accounts import login_admin as login_admin
+from accounts import login_help as login_help
+from accounts import second_factor_views as second_factor_views
+from accounts.models import Account, Notice, Payment, Transfer
 from accounts.webhook_models import Attempt, Delivery, Endpoint
 from iss_billing import formats
 from iss_billing.staff import LookOnly, LookOnlyInline
@@ -52,6 +57,8 @@ class PaymentAdmin(LookOnly):
 @admin.register(Notice)
 class NoticeAdmin(LookOnly):
     """Notices, and whether they were told."""
+
+    change_form_template = "admin/accounts/notice/change_form.html"
 
     list_display = ("id", "account", "kind", "created_at", "sent_at", "attempts", "last_error")
     list_filter = ("kind",)
@@ -110,21 +117,6 @@ class EndpointAdmin(LookOnly):
     ordering = ("-id",)
 
 
-@admin.register(User)
-class LoginAdmin(UserAdmin):  # type: ignore[type-arg]
-    """Logins, of staff and of customers."""
-
-    list_display = ("email", "is_staff", "is_active", "date_joined")
-    search_fields = ("email",)
-    ordering = ("email",)
-    fieldsets = (
-        (None, {"fields": ("email", "password")}),
-        (gettext_lazy("rights"), {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
-        (gettext_lazy("dates"), {"fields": ("last_login", "date_joined")}),
-    )
-    add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "usable_password", "password1", "password2")}),)
-
-
 class RoleAdmin(LookOnly, GroupAdmin):
     """The roles of staff, to look at: what each may stands in `iss_billing.roles`, and reaches here by `migrate`."""
 
@@ -133,3 +125,6 @@ class RoleAdmin(LookOnly, GroupAdmin):
 
 admin.site.unregister(Group)
 admin.site.register(Group, RoleAdmin)
+# their secrets are nobody's to read; they are reset on the login's page
+for device in (TOTPDevice, StaticDevice):
+    admin.site.unregister(device)

@@ -230,6 +230,13 @@ class Transfer(models.Model):
         indexes = [
             models.Index("account", "id", name="transfer_of_account"),
             models.Index("made_by", name="transfer_made_by", condition=Q(made_by__isnull=False)),
+            # what people cause, few among the night's many; the night writes nothing here
+            models.Index(
+                "time",
+                "id",
+                name="transfer_by_hand",
+                condition=Q(kind__in=["top_up", "refund", "adjustment", "withdrawal"]),
+            ),
             # what moved since a moment is found in the last blocks; it costs the night next to nothing
             BrinIndex("time", name="transfer_time", autosummarize=True),
         ]
@@ -281,6 +288,8 @@ class Notice(models.Model):
     next_attempt_at = models.DateTimeField(null=True)
     """Null until a first attempt failed."""
     last_error = models.CharField(_("last error"), max_length=500, blank=True)
+    resent = models.PositiveSmallIntegerField(_("sent again"), default=0, db_default=0)
+    """How often staff had it mailed once more."""
 
     class Meta:
         verbose_name = _("message")

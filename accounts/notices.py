@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import translation
 
 from accounts import standing
@@ -82,6 +82,15 @@ def deliver(now: datetime, limit: int = 500) -> int:
     return sum(_deliver_one(pk, now) for pk in list(due.values_list("pk", flat=True)[:limit]))
 
 
+def send_again(pk: int) -> bool:
+    """Have a notice mailed once more, in the caller's transaction; False while it waits to be mailed anyway."""
+    again = Notice.objects.filter(pk=pk, sent_at__isnull=False)
+    if not again.update(sent_at=None, next_attempt_at=None, resent=F("resent") + 1):
+        return False
+    transaction.on_commit(_wake_worker)
+    return True
+
+
 def _deliver_one(pk: int, now: datetime) -> bool:
     with transaction.atomic():
         notice = (
@@ -114,5 +123,6 @@ def _mail(notice: Notice) -> None:
         subject, body = text_of(notice)
         body = f"{notice.account.name}\n\n{body}\n\n{settings.SITE_URL}/\n"
     host = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
-    # the same id at every attempt: a mail server may drop what it has seen
-    EmailMessage(subject, body, to=[user.email], headers={"Message-ID": f"<notice-{notice.pk}@{host}>"}).send()
+    # the same id at every attempt: a mail server may drop what it has seen; sent again on purpose it is another
+    number = f"{notice.pk}-{notice.resent}" if notice.resent else f"{notice.pk}"
+    EmailMessage(subject, body, to=[user.email], headers={"Message-ID": f"<notice-{number}@{host}>"}).send()

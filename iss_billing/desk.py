@@ -7,14 +7,17 @@ side bar, and refuses it to all others. Who may what stands in `iss_billing.role
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 class Page(NamedTuple):
@@ -29,6 +32,8 @@ class Page(NamedTuple):
 
 
 PAGES: list[Page] = []
+FRONT_PAGES: list[tuple[str, str, View]] = []
+"""Route, name and view of what stands in front of the admin and looks itself at who comes."""
 
 
 def page(route: str, *, name: str, permission: str, title: Promise | None = None) -> Callable[[View], View]:
@@ -41,13 +46,36 @@ def page(route: str, *, name: str, permission: str, title: Promise | None = None
     return register
 
 
+def front_page(route: str, *, name: str) -> Callable[[View], View]:
+    """Register a view that staff reach before they are let in, as `admin:name`; it does its own checks."""
+
+    def register(view: View) -> View:
+        FRONT_PAGES.append((route, name, view))
+        return view
+
+    return register
+
+
 class Desk(admin.AdminSite):
     """The admin site; the default one of every `admin.register`."""
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Staff, and with REQUIRE_2FA only after their second factor: asked by every page of the admin."""
+        return super().has_permission(request) and _second_factor_given(request)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The password; who has given it already is asked for the second factor."""
+        user = request.user
+        if request.method == "GET" and user.is_active and user.is_staff and not _second_factor_given(request):
+            query = {key: request.GET[key] for key in ("next",) if key in request.GET}
+            return redirect(reverse(f"{self.name}:second-factor", query=query))
+        return super().login(request, extra_context)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]
         """With the pages."""
         own = [path(page.route, self.admin_view(_guarded(page)), name=page.name) for page in PAGES]
-        return [*own, *super().get_urls()]
+        front = [path(route, view, name=name) for route, name, view in FRONT_PAGES]
+        return [*own, *front, *super().get_urls()]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """With the pages that the reader may open, first."""
@@ -72,8 +100,13 @@ class Desk(admin.AdminSite):
         return [desk, *apps]
 
 
+def _second_factor_given(request: HttpRequest) -> bool:
+    # `is_verified` comes with django-otp's middleware
+    return not settings.REQUIRE_2FA or bool(request.user.is_verified())  # type: ignore[union-attr]
+
+
 def _guarded(page: Page) -> View:
-    def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.has_perm(page.permission):
             raise PermissionDenied
         return page.view(request, *args, **kwargs)

@@ -19,6 +19,7 @@ BEAT: Final[dict[str, dict[str, Any]]] = {
     "query payments": {"task": "accounts.tasks.query_payments", "schedule": 60.0},
     "complete checkouts": {"task": "packs.tasks.complete_checkouts", "schedule": 60.0},
     "look for silence": {"task": "settlement.tasks.look_for_silence", "schedule": crontab(hour="8", minute="30")},
+    "sum the books up": {"task": "settlement.tasks.count_books", "schedule": crontab(hour="4", minute="30")},
     "collect usage": {"task": "settlement.tasks.collect_usage", "schedule": 60.0},
     "make partitions": {"task": "settlement.tasks.make_partitions", "schedule": crontab(hour="*/6", minute="10")},
 }

@@ -13,7 +13,7 @@ from iss_billing import formats
 from iss_billing.staff import LookOnly, LookOnlyInline
 from packs.models import Pack
 from packs.refunds import RefundRefused
-from settlement import admin_account, admin_failures, admin_incoming, admin_runs  # noqa: F401 - they register their pages
+from settlement import admin_account, admin_failures, admin_incoming, admin_reports, admin_runs  # noqa: F401 - they register their pages
 from settlement.models import Bill, BillLine, Drawdown
 from settlement.staff_refunds import refund_used_pack, staff_refund_amount
 

@@ -8,7 +8,7 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from iss_billing.days import SHANGHAI, day_of
-from settlement import alarms, arrears, certificate, metering, reporting, runs
+from settlement import alarms, arrears, book_days, certificate, metering, reporting, runs
 from settlement.models import SettlementRun
 from settlement.partitions import make_partitions_ahead
 
@@ -122,3 +122,9 @@ def make_partitions() -> None:
 def look_for_silence() -> None:
     """Note who reported usage, and tell the operators of whom they hear nothing any more."""
     reporting.look(timezone.now())
+
+
+@shared_task
+def count_books() -> None:
+    """Sum up the ledger's days that have ended."""
+    book_days.count_days(timezone.now())

@@ -1,0 +1,151 @@
+"""Staff: logins of staff and customers, their roles and their second factor."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import UserChangeForm
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts import audit_log, second_factor
+from accounts.acting import Doing, Refused, act_page, require
+from accounts.models import Account, User
+
+audit_log.WORDS |= {
+    "login.make": gettext_lazy("made a login"),
+    "login.change": gettext_lazy("changed a login"),
+    "login.password": gettext_lazy("set a password"),
+    "login.reset_second_factor": gettext_lazy("reset a second factor"),
+}
+KEPT = ("email", "is_active", "is_staff", "is_superuser")
+
+
+class LoginForm(UserChangeForm):  # type: ignore[type-arg]
+    """A login, and why it is changed."""
+
+    reason = forms.CharField(label=gettext_lazy("reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
+
+
+@admin.register(User)
+class LoginAdmin(UserAdmin):  # type: ignore[type-arg]
+    """Logins; nobody but a superuser touches a superuser, or makes one, and none is ever deleted."""
+
+    change_form_template = "admin/accounts/user/change_form.html"
+    actions = None
+    form = LoginForm
+    list_display = ("email", "is_staff", "role_names", "is_active", "date_joined")
+    list_filter = ("is_staff", "is_active", "groups")
+    search_fields = ("email",)
+    ordering = ("email",)
+    filter_horizontal = ("groups",)
+    readonly_fields = ("last_login", "date_joined", "is_superuser")
+    fieldsets = (
+        (None, {"fields": ("email", "password")}),
+        (gettext_lazy("rights"), {"fields": ("is_active", "is_staff", "groups", "is_superuser", "reason")}),
+        (gettext_lazy("dates"), {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "usable_password", "password1", "password2")}),)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """With the roles."""
+        return super().get_queryset(request).prefetch_related("groups")
+
+    @admin.display(description=gettext_lazy("roles"))
+    def role_names(self, user: User) -> str:
+        """The groups."""
+        return ", ".join(group.name for group in user.groups.all()) or "–"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A superuser may make another."""
+        fields = super().get_readonly_fields(request, obj)
+        return [name for name in fields if name != "is_superuser"] if request.user.is_superuser else fields
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """An administrator does not change who is above."""
+        above = obj is not None and obj.is_superuser and not request.user.is_superuser
+        return not above and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never: what a login did stays with its name; it is deactivated."""
+        return False
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """The roles are saved with the login, and what changed is kept, in the transaction of the page."""
+        super().save_related(request, form, formsets, change)
+        user = form.instance
+        data: dict[str, Any] = {name: getattr(user, name) for name in KEPT}
+        data["roles"] = sorted(user.groups.values_list("name", flat=True))
+        data["changed"] = [name for name in form.changed_data if name != "reason"]
+        self._keep("login.change" if change else "login.make", request, user, form.cleaned_data.get("reason", ""), data)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """Set a password, kept in the log with it."""
+        with transaction.atomic():
+            return super().user_change_password(request, id, form_url)
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        """The admin calls it after a password, too, which no form of ours saved."""
+        if request.resolver_match and request.resolver_match.url_name == "auth_user_password_change":
+            self._keep("login.password", request, obj)
+        return super().log_change(request, obj, message)
+
+    def _keep(self, action: str, request: HttpRequest, user: Any, reason: str = "", data: Any = None) -> None:
+        account = Account.objects.filter(user=user).first()
+        by = require(request, "accounts.change_user")
+        audit_log.record(action, by=by, now=timezone.now(), subject=user, account=account, reason=reason, data=data)
+
+    def get_urls(self) -> list[URLPattern]:
+        """With the acts."""
+        acts = {"reset-second-factor": self.reset_second_factor}
+        return [
+            *(
+                path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"accounts_user_{name}")
+                for name, view in acts.items()
+            ),
+            *super().get_urls(),
+        ]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """With whether there is a second factor."""
+        user = User.objects.filter(pk=int(object_id) if object_id.isdecimal() else 0).first()
+        has = user is not None and second_factor.device_of(user) is not None
+        return super().change_view(request, object_id, form_url, {"has_second_factor": has, **(extra_context or {})})
+
+    def reset_second_factor(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Forget a colleague's telephone and paper; they set both up again when they sign in next."""
+        by = require(request, "accounts.change_user")
+        user = get_object_or_404(User, pk=pk)
+        if not self.has_change_permission(request, user):
+            raise PermissionDenied
+
+        def do(doing: Doing) -> str:
+            if user.pk == by.pk:
+                raise Refused(_("Your own second factor is reset by another administrator."))
+            if not second_factor.reset(user):
+                raise Refused(_("This login has no second factor."))
+            audit_log.record("login.reset_second_factor", by=doing.by, now=doing.now, subject=user, reason=doing.reason)
+            return _("The second factor of %(login)s is reset.") % {"login": user.email}
+
+        return act_page(
+            request,
+            permission="accounts.change_user",
+            original=user,
+            title=_("Reset the second factor"),
+            facts=[(_("login"), user.email)],
+            do=do,
+            back=reverse("admin:accounts_user_change", args=[pk]),
+            warning=_(
+                "Make sure that it is the colleague who asks: with the password alone they will set up a new one."
+            ),
+        )
