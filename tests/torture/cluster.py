@@ -36,7 +36,7 @@ class Cluster:
         self.database = DATABASE
         self.settings: dict[str, str] = {}
         self.owner = keeper._system_user() if os.geteuid() == 0 else None
-        self.programs = keeper._postgres_programs()
+        self.programs = keeper.postgres_programs()
         self.clock = place / "clock.json"
         self.port = _free_port()
         self.postgres = Process("postgres", self._start_postgres, lambda: keeper._postgres_up(self.place), again=True)
