@@ -1,7 +1,9 @@
 # make run    the product with demo data at http://localhost:8000/ (PORT=… for another port)
 # make test   every test, the browser's too
-# make lint   ruff and mypy
+# make lint   ruff, mypy and bandit
+# make audit  known weaknesses of the libraries (needs a network)
 # make bench  figures beside references into docs/ (SIZE=small: two minutes, printed only)
+# make backup / make restore FILE=…   the database to a file, and back (OVERWRITE=1 loses what it holds)
 # make scaleout   the night on one worker host, on two, and with a cable pulled (root, iproute2)
 # make torture   kills every process at random moments, N times (100); SEED=… plays a failed round again
 # make messages   collect and compile the texts to translate (needs gettext)
@@ -13,7 +15,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run test lint bench scaleout torture messages
+.PHONY: run test lint audit backup restore deploy-check bench scaleout torture messages
 
 run: .venv/run .env
 	@$(BIN)/python -m iss_billing.run
@@ -26,6 +28,20 @@ lint: .venv/dev .env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml iss_billing accounts packs settlement
+
+audit: .venv/dev
+	$(BIN)/pip-audit --requirement requirements.txt --requirement requirements-dev.txt --progress-spinner off
+
+backup: .venv/run .env
+	@$(BIN)/python manage.py backup
+
+restore: .venv/run .env
+	@test -n "$(FILE)" || { echo "which? make restore FILE=var/backups/iss-….dump" >&2; exit 2; }
+	@$(BIN)/python manage.py restore $(FILE) $(if $(OVERWRITE),--overwrite)
+
+deploy-check: .venv/run
+	@deploy/check
 
 bench: .venv/dev
 	@$(BIN)/python -m tests.bench

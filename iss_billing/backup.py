@@ -17,16 +17,21 @@ from iss_billing.keeper import postgres_programs
 ENDING: Final = ".dump"
 LOCK_WAIT: Final = "60s"
 """How long a backup waits for who changes a table."""
-_PASSED_ON: Final = (
-    "sslmode",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
-    "channel_binding",
-    "target_session_attrs",
-    "service",
-)
-"""OPTIONS of the database that its programs need too, as PG… variables."""
+_VARIABLES: Final = {
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "dbname": "PGDATABASE",
+    "service": "PGSERVICE",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "channel_binding": "PGCHANNELBINDING",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+}
+"""What the programs need to know of the connection, by the variables that they read."""
 
 
 class BackupError(Exception):
@@ -141,17 +146,8 @@ def _program(name: str) -> str:
 
 def _environment() -> dict[str, str]:
     """How the programs find the database; the password is not on their command line, where all could read it."""
-    known: dict[str, Any] = connection.settings_dict
-    options = known.get("OPTIONS", {})
-    given = {
-        "PGHOST": known["HOST"],
-        "PGPORT": known["PORT"],
-        "PGUSER": known["USER"],
-        "PGPASSWORD": known["PASSWORD"],
-        "PGDATABASE": known["NAME"],
-        **{f"PG{name.upper().replace('_', '')}": options.get(name, "") for name in _PASSED_ON},
-        "PGAPPNAME": "iss-billing backup",
-    }
+    known: dict[str, Any] = connection.get_connection_params()
+    given = {variable: known.get(name) for name, variable in _VARIABLES.items()} | {"PGAPPNAME": "iss-billing backup"}
     return os.environ | {name: str(value) for name, value in given.items() if value}
 
 

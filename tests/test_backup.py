@@ -87,7 +87,7 @@ def test_a_backup_is_put_back_and_the_night_goes_on(tmp_path: Path, other: str) 
             db.execute("UPDATE accounts_transfer SET amount = 1")
 
     # usage that waited is billed, what came before is a duplicate, new rows take new numbers
-    late = [event(account, "ai.pet", 5, "2026-03-03T11:00", id="late"), event(account, "ai.pet", 5, "2026-03-03T11:00")]
+    late = [event(account, "ai.pet", 5, "2026-03-03T11:00:00", id=name) for name in ("late", "later")]
     told = "\n".join(map(json.dumps, [*late, late[0]]))
     done = manage(other, "import_usage", "-", "--now", "2026-03-03T12:00", given=told)
     assert (done["accepted"], done["duplicates"]) == (2, 1)
