@@ -274,6 +274,7 @@ class Notice(models.Model):
         PACK_EXHAUSTED = "pack_exhausted", _("pack used up")
         ENDPOINT_DISABLED = "endpoint_disabled", _("webhook turned off")
         CHECKOUT = "checkout", _("waiting purchase")
+        PRICE_RISE = "price_rise", _("price rise")
 
     account = models.ForeignKey(
         Account, models.PROTECT, related_name="notices", db_index=False, verbose_name=_("account")

@@ -124,11 +124,45 @@ def checkout_reason(reason: str, words: dict[str, Any]) -> str:
     return sentences[reason] % words
 
 
+def _price_rise(data: dict[str, Any]) -> tuple[str, str]:
+    name = "name_zh" if formats.chinese() else "name_en"
+    lines = []
+    for item in data["items"]:
+        words = {
+            "name": item[name] + (f" ({item['region']})" if item["region"] != "cn-mainland" else ""),
+            "day": _day(item["day"]),
+            "before": formats.unit_price(*item["before"], item["unit"]),
+        }
+        if item["after"] is None:
+            lines.append(_("%(name)s is no longer sold from %(day)s on.") % words)
+        else:
+            words["after"] = formats.unit_price(*item["after"], item["unit"])
+            lines.append(_("%(name)s: %(after)s instead of %(before)s from %(day)s on.") % words)
+    words = {
+        "first": _day(data["first_day"]),
+        "last": _day(data["last_day"]),
+        "before": formats.money(data["before"]),
+        "after": formats.money(data["after"]),
+    }
+    if data["before"] == data["after"]:
+        lines.append(_("What the account was charged from %(first)s to %(last)s would have been the same.") % words)
+    else:
+        lines.append(
+            _(
+                "From %(first)s to %(last)s the account was charged %(before)s pay-as-you-go. At the new prices the "
+                "same usage would have cost %(after)s."
+            )
+            % words
+        )
+    return _("Prices rise"), "\n".join(lines)
+
+
 PLAIN: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
     Notice.Type.PACK_LOW: _pack_low,
     Notice.Type.PACK_EXHAUSTED: _pack_exhausted,
     Notice.Type.ENDPOINT_DISABLED: _endpoint_disabled,
     Notice.Type.CHECKOUT: _checkout,
+    Notice.Type.PRICE_RISE: _price_rise,
 }
 
 

@@ -21,7 +21,7 @@ LOOK: Final = ("accounts.view_*", "packs.view_*", "settlement.view_*")
 ROLES: Final[dict[str, tuple[str, ...]]] = {
     # looks and helps, moves no money
     SUPPORT: (*LOOK, "accounts.help_account"),
-    PRICING: (*LOOK, "accounts.read_books", "packs.change_sku", "packs.change_item"),
+    PRICING: (*LOOK, "accounts.read_books", "packs.propose_prices", "packs.publish_prices"),
     FINANCE: (
         *LOOK,
         "accounts.read_books",

@@ -21,5 +21,6 @@ BEAT: Final[dict[str, dict[str, Any]]] = {
     "look for silence": {"task": "settlement.tasks.look_for_silence", "schedule": crontab(hour="8", minute="30")},
     "sum the books up": {"task": "settlement.tasks.count_books", "schedule": crontab(hour="4", minute="30")},
     "collect usage": {"task": "settlement.tasks.collect_usage", "schedule": 60.0},
+    "go on with prices": {"task": "settlement.tasks.go_on_with_prices", "schedule": 60.0, "options": {"expires": 60}},
     "make partitions": {"task": "settlement.tasks.make_partitions", "schedule": crontab(hour="*/6", minute="10")},
 }

@@ -150,6 +150,7 @@ OPERATORS: list[str] = [address.strip() for address in env.list("OPERATORS", def
 EMAIL_TIMEOUT = 20
 
 PAYMENTS = gateways.read(env, DEBUG)
+FOUR_EYES: bool = env.bool("FOUR_EYES", default=False)  # a price change is published by another than who proposed it
 
 # ── API ──────────────────────────────────────────────────────────────────────────────────────────────
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")

@@ -80,7 +80,7 @@ def _load(catalogue: dict[str, Any], now: datetime) -> dict[str, int]:
         SkuPrice.objects.get_or_create(
             sku=sku,
             effective_at=start_of(since),
-            defaults={"price": parse_decimal(entry["price"], 2), "reason": REASON},
+            defaults={"price": parse_decimal(entry["price"], 2), "made_at": now, "reason": REASON},
         )
     return {name: count - before[name] for name, count in _counts().items()}
 

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import MODES, Account, Payment, User
 from iss_billing.fields import WideIntegerField
+from packs import proposal_models  # noqa: F401 - Django finds the models of an app by its module `models`
 
 HOME_REGION = "cn-mainland"
 """The region that packs cover, and that usage without a region was in (rules 4.1)."""
@@ -71,8 +72,30 @@ class Item(Named):
         verbose_name_plural = _("items")
 
 
-class TariffPrice(models.Model):
-    """A pay-as-you-go price from a day on: `price` micro-yuan per `per` base units. Appended, never changed.
+class Priced(models.Model):
+    """A price with who made it, when and why. Appended; all that ever changes is that it is cancelled before its time.
+
+    `withdraws` ends the sale instead, and then repeats the price that was. Of a cancelled change the rows that it had
+    replaced are cancelled with it: nothing that was scheduled and replaced comes back by itself.
+    """
+
+    withdraws = models.BooleanField(_("ends the sale"), default=False)
+    made_at = models.DateTimeField(_("made"))
+    made_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", verbose_name=_("made by"))
+    reason = models.CharField(_("reason"), max_length=500)
+    proposal = models.ForeignKey(
+        "packs.PriceProposal", models.PROTECT, null=True, related_name="+", verbose_name=_("price change")
+    )
+    cancelled_at = models.DateTimeField(_("cancelled"), null=True)
+    cancelled_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", verbose_name=_("cancelled by"))
+    cancel_reason = models.CharField(_("why it was cancelled"), max_length=500, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class TariffPrice(Priced):
+    """A pay-as-you-go price from a day on: `price` micro-yuan per `per` base units.
 
     On a day the row of the latest day not after it is in force, of several for one day the last made (rules 5.5).
     """
@@ -84,9 +107,6 @@ class TariffPrice(models.Model):
     effective_day = models.DateField(_("from day"))
     from_price = models.BigIntegerField(_("price before (micro-yuan)"), null=True)
     from_per = models.BigIntegerField(_("per before"), null=True)
-    made_at = models.DateTimeField(_("made"))
-    made_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", verbose_name=_("made by"))
-    reason = models.CharField(_("reason"), max_length=500)
 
     class Meta:
         verbose_name = _("tariff price")
@@ -131,7 +151,6 @@ class Sku(models.Model):
     quantity = models.BigIntegerField(_("quantity"))
     valid_until = models.DateField(_("valid until"))
     position = models.PositiveSmallIntegerField(unique=True)
-    withdrawn_at = models.DateTimeField(_("withdrawn from sale"), null=True)
 
     class Meta:
         ordering = ["position"]
@@ -143,15 +162,23 @@ class Sku(models.Model):
         return self.code
 
 
-class SkuPrice(models.Model):
-    """The price of a SKU in fen from a moment on. Appended, never changed; the last effective is in force."""
+class PriceList(Sku):
+    """What staff open as the price list: one page over SKUs and items."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = _("price list")
+        verbose_name_plural = _("price list")
+
+
+class SkuPrice(Priced):
+    """The price of a SKU in fen from a moment on: at once, or from a coming 00:00. The last effective is in force."""
 
     sku = models.ForeignKey(Sku, models.PROTECT, related_name="prices", verbose_name="SKU")
     price = models.BigIntegerField(_("price (fen)"))
     effective_at = models.DateTimeField(_("in force from"))
     from_price = models.BigIntegerField(_("price before (fen)"), null=True)
-    made_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", verbose_name=_("made by"))
-    reason = models.CharField(_("reason"), max_length=500)
 
     class Meta:
         verbose_name = _("pack price")

@@ -88,9 +88,8 @@ def on_sale(now: datetime) -> Shelf:
     """What can be bought at `now`: the one place that says so for pages."""
     prices, tariff = sku_prices(now), tariff_on(day_of(now))
     skus: dict[int, list[Sku]] = defaultdict(list)
-    for sku in Sku.objects.filter(withdrawn_at=None).select_related("pack_type"):
-        if sku.pk in prices:
-            skus[sku.pack_type_id].append(sku)
+    for sku in Sku.objects.filter(pk__in=prices).select_related("pack_type"):
+        skus[sku.pack_type_id].append(sku)
     types = [kind for kind in PackType.objects.prefetch_related("covers") if skus[kind.pk]]
     return Shelf(types, dict(skus), prices, tariff)
 

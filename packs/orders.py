@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -60,10 +60,11 @@ def place_order(*, account_id: int, lines: Sequence[LineRequest], key: str, now:
 
 
 def _buy(account: Account, lines: Sequence[LineRequest], key: str, digest: str, now: datetime) -> Order:
-    skus = _on_sale(lines)
+    # what is withdrawn from sale has no price, and one statement reads all: never a part of a change of prices
+    in_force = sku_prices(now)
+    skus = _on_sale(lines, in_force)
     if account.balance < 0:
         raise OrderRefused("account_in_arrears", "an account in arrears cannot buy packs")
-    in_force = sku_prices(now)
     prices = {code: in_force[sku.pk] for code, sku in skus.items()}
     if any(line.expected_price not in (None, prices[line.sku]) for line in lines):
         raise OrderRefused("price_changed", "a price is not what was expected", prices=prices)
@@ -85,9 +86,9 @@ def _buy(account: Account, lines: Sequence[LineRequest], key: str, digest: str, 
     return order
 
 
-def _on_sale(lines: Sequence[LineRequest]) -> dict[str, Sku]:
+def _on_sale(lines: Sequence[LineRequest], prices: Collection[int]) -> dict[str, Sku]:
     asked = {line.sku for line in lines}
-    found = Sku.objects.filter(code__in=asked, withdrawn_at=None).select_related("pack_type")
+    found = Sku.objects.filter(code__in=asked, pk__in=prices).select_related("pack_type")
     skus = {sku.code: sku for sku in found}
     if missing := sorted(asked - skus.keys()):
         raise OrderRefused("unknown_sku", f"not on sale: {', '.join(missing)}", skus=missing)

@@ -7,6 +7,7 @@ from accounts.outbox import write_to_all
 from accounts.shapes import micro
 from accounts.webhook_models import EventType
 from packs.models import Item, TariffPrice
+from packs.tariff import Price
 
 
 def tariff_shape(item: Item, region: str, price: int, per: int, since: date) -> dict[str, Any]:
@@ -28,3 +29,9 @@ def price_announced(price: TariffPrice, now: datetime) -> None:
     """Tell every endpoint that listens of a price that will come into force, as the catalogue will show it."""
     shown = tariff_shape(price.item, price.region, price.price, price.per, price.effective_day)
     write_to_all(EventType.PRICE_ANNOUNCED, f"tariff:{price.pk}", shown, now)
+
+
+def price_restored(item: Item, region: str, price: Price, cancelled_id: int, now: datetime) -> None:
+    """Tell every endpoint that listens of the price that stays in force on a day whose change was cancelled."""
+    shown = tariff_shape(item, region, price.price, price.per, price.effective_day)
+    write_to_all(EventType.PRICE_ANNOUNCED, f"tariff:{cancelled_id}:cancelled", shown, now)

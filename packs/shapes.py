@@ -66,7 +66,7 @@ def order_shapes(orders: list[Order], account_id: int, now: datetime) -> list[di
 def catalogue_shape(now: datetime) -> dict[str, Any]:
     """`GET catalogue/`: what is on sale and the tariff in force."""
     prices = sku_prices(now)
-    skus = Sku.objects.filter(withdrawn_at=None).select_related("pack_type").prefetch_related("pack_type__covers")
+    skus = Sku.objects.filter(pk__in=prices).select_related("pack_type").prefetch_related("pack_type__covers")
     items = {item.pk: item for item in Item.objects.all()}
     tariff = sorted(tariff_on(day_of(now)).items(), key=lambda entry: (items[entry[0][0]].position, entry[0][1]))
     return {
@@ -82,7 +82,6 @@ def catalogue_shape(now: datetime) -> dict[str, Any]:
                 "valid_until": sku.valid_until.isoformat(),
             }
             for sku in skus
-            if sku.pk in prices
         ],
         "tariff": [
             tariff_shape(items[item], region, price.price, price.per, price.effective_day)

@@ -1,17 +1,15 @@
-"""Prices: which are in force, and appending new ones (rules 4.5, 5.5)."""
+"""Prices: which are in force, and which are scheduled (rules 4.5, 5.5). `proposals.py` appends new ones."""
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from django.db import connection, transaction
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from accounts.models import User
 from iss_billing.days import day_of
 from iss_billing.money import MICRO_PER_YUAN
-from packs.models import Item, Sku, SkuPrice, TariffPrice
-from packs.price_events import price_announced
+from packs.models import SkuPrice, TariffPrice
 
 HIGHEST = 10**9
 """No price is above this many yuan: beyond it somebody mistyped."""
@@ -33,121 +31,122 @@ class Price(NamedTuple):
 def tariff_on(day: date) -> dict[tuple[int, str], Price]:
     """The tariff of a day by (item id, region); the latest effective, of several for one day the last made."""
     rows = (
-        TariffPrice.objects.filter(effective_day__lte=day)
+        TariffPrice.objects.filter(effective_day__lte=day, cancelled_at=None)
         .order_by("item_id", "region", "-effective_day", "-id")
         .distinct("item_id", "region")
-        .values_list("item_id", "region", "price", "per", "effective_day")
+        .values_list("item_id", "region", "price", "per", "effective_day", "withdraws")
     )
-    return {(item, region): Price(price, per, since) for item, region, price, per, since in rows}
+    return {
+        (item, region): Price(price, per, since) for item, region, price, per, since, withdraws in rows if not withdraws
+    }
 
 
 def tariffs_between(first: date, last: date) -> dict[date, dict[tuple[int, str], Price]]:
     """The tariff of every day from `first` to `last`, both inclusive; days share one mapping until a price changes."""
-    before = TariffPrice.objects.filter(effective_day__lte=first).order_by("item_id", "region", "-effective_day", "-id")
+    kept = TariffPrice.objects.filter(cancelled_at=None)
+    before = kept.filter(effective_day__lte=first).order_by("item_id", "region", "-effective_day", "-id")
     in_force = before.distinct("item_id", "region").values("pk")
     changes = Q(effective_day__gt=first, effective_day__lte=last)
-    rows = TariffPrice.objects.filter(Q(pk__in=in_force) | changes).order_by("effective_day", "id")
-    by_day: dict[date, dict[tuple[int, str], Price]] = {}
-    for item, region, price, per, since in rows.values_list("item_id", "region", "price", "per", "effective_day"):
+    rows = kept.filter(Q(pk__in=in_force) | changes).order_by("effective_day", "id")
+    columns = ("item_id", "region", "price", "per", "effective_day", "withdraws")
+    by_day: dict[date, dict[tuple[int, str], Price | None]] = {}
+    for item, region, price, per, since, withdraws in rows.values_list(*columns):
         # of several changes for one day the last made
-        by_day.setdefault(max(since, first), {})[item, region] = Price(price, per, since)
+        by_day.setdefault(max(since, first), {})[item, region] = None if withdraws else Price(price, per, since)
     found: dict[date, dict[tuple[int, str], Price]] = {}
     tariff: dict[tuple[int, str], Price] = {}
     for number in range((last - first).days + 1):
         day = first + timedelta(days=number)
         if changed := by_day.get(day):
-            tariff = tariff | changed
+            tariff = {key: price for key, price in (tariff | changed).items() if price is not None}
         found[day] = tariff
     return found
 
 
 def sku_prices(now: datetime) -> dict[int, int]:
-    """The price in fen of every SKU at a moment, by SKU id."""
-    return dict(
-        SkuPrice.objects.filter(effective_at__lte=now)
+    """The price in fen of every SKU on sale at a moment, by SKU id."""
+    rows = (
+        SkuPrice.objects.filter(effective_at__lte=now, cancelled_at=None)
         .order_by("sku_id", "-effective_at", "-id")
         .distinct("sku_id")
-        .values_list("sku_id", "price")
+        .values_list("sku_id", "price", "withdraws")
+    )
+    return {sku: price for sku, price, withdraws in rows if not withdraws}
+
+
+def scheduled(now: datetime) -> tuple[list[SkuPrice], list[TariffPrice]]:
+    """The changes that are still to come, each the last made for its moment; by when they come."""
+    packs = SkuPrice.objects.filter(effective_at__gt=now, cancelled_at=None).order_by("effective_at", "sku_id", "-id")
+    items = TariffPrice.objects.filter(effective_day__gt=day_of(now), cancelled_at=None)
+    items = items.order_by("effective_day", "item_id", "region", "-id").distinct("effective_day", "item_id", "region")
+    people = ("made_by", "proposal__decided_by")
+    return (
+        list(packs.distinct("effective_at", "sku_id").select_related("sku__pack_type", *people)),
+        list(items.select_related("item", *people)),
     )
 
 
-def _serialise(number: int) -> None:
-    """One price change at a time per thing priced, so that each knows the price that it replaces."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(7205, %s)", [number])
+class Spells:
+    """On which days an item has a tariff in a region, as far as usage is judged by it (rules 5.6)."""
+
+    def __init__(self) -> None:
+        rows = (
+            TariffPrice.objects.filter(cancelled_at=None)
+            .order_by("item_id", "region", "effective_day", "-id")
+            .distinct("item_id", "region", "effective_day")
+            .values_list("item_id", "region", "effective_day", "withdraws")
+        )
+        self.first: dict[tuple[int, str], date] = {}
+        """The first day; where nothing was ever withdrawn it says all."""
+        self.broken: dict[tuple[int, str], list[tuple[date, bool]]] = {}
+        """Where something was: from which days on it has a tariff, or has none, oldest first."""
+        words: dict[tuple[int, str], list[tuple[date, bool]]] = {}
+        for item, region, day, withdraws in rows:
+            words.setdefault((item, region), []).append((day, not withdraws))
+        for key, spells in words.items():
+            opens = [day for day, sold in spells if sold]
+            if opens:
+                self.first[key] = opens[0]
+            if len(opens) < len(spells):
+                self.broken[key] = spells
+
+    def interrupted(self, key: tuple[int, str], day: date) -> bool:
+        """Whether an item that had a tariff before has none on a day."""
+        return not _last(self.broken.get(key, ()), day)
 
 
-def check_pack_price(price: int, reason: str) -> None:
+def _last(spells: Iterable[tuple[date, bool]], day: date) -> bool:
+    sold = True
+    for since, word in spells:
+        if since <= day:
+            sold = word
+    return sold
+
+
+def check_pack_price(price: int) -> None:
     """Raise PriceRefused, saying why, where a pack cannot be sold at `price` fen."""
     if not 0 < price <= HIGHEST * 100:
         raise PriceRefused(_("A pack price is above 0.00 and at most %(most)s CNY.") % {"most": f"{HIGHEST:,}"})
-    _check_reason(reason)
 
 
-def set_pack_price(*, sku: Sku, price: int, reason: str, now: datetime, made_by: User | None = None) -> SkuPrice:
-    """From `now` on sell a SKU at `price` fen; orders and packs keep theirs. Raises PriceRefused."""
-    check_pack_price(price, reason)
-    with transaction.atomic():
-        _serialise(sku.pk)
-        return SkuPrice.objects.create(
-            sku=sku,
-            price=price,
-            effective_at=now,
-            from_price=sku_prices(now).get(sku.pk),
-            made_by=made_by,
-            reason=reason.strip(),
-        )
-
-
-def check_tariff(region: str, price: int, per: int, effective_day: date, reason: str, now: datetime) -> None:
-    """Raise PriceRefused, saying why, where the tariff cannot be changed so."""
-    if effective_day <= day_of(now):
-        words = {"day": effective_day, "today": day_of(now)}
-        raise PriceRefused(_("A tariff changes at a coming 00:00: %(day)s is not after %(today)s.") % words)
+def check_tariff(region: str, price: int, per: int) -> None:
+    """Raise PriceRefused, saying why, where an item cannot be priced so."""
     if not 0 <= price <= HIGHEST * MICRO_PER_YUAN:
         raise PriceRefused(_("A tariff price is from 0 to %(most)s CNY.") % {"most": f"{HIGHEST:,}"})
     if not 0 < per <= HIGHEST_PER:
         raise PriceRefused(_("A tariff price is for 1 to %(most)s base units.") % {"most": f"{HIGHEST_PER:,}"})
     if not region or len(region) > 40 or not region.isascii() or not region.isprintable():
         raise PriceRefused(_("A region is a code of 1 to 40 ASCII characters, such as cn-mainland."))
-    _check_reason(reason)
 
 
-def _check_reason(reason: str) -> None:
+def check_day(day: date, now: datetime) -> None:
+    """Raise PriceRefused where a day has come already (rules 5.5)."""
+    if day <= day_of(now):
+        words = {"day": day, "today": day_of(now)}
+        raise PriceRefused(_("A tariff changes at a coming 00:00: %(day)s is not after %(today)s.") % words)
+
+
+def check_reason(reason: str) -> None:
+    """Raise PriceRefused where no reason is given, or too long a one."""
     if not reason.strip() or len(reason) > 500:
         raise PriceRefused(_("A price change needs a reason of 1 to 500 characters."))
-
-
-def set_tariff(
-    *,
-    item: Item,
-    region: str,
-    price: int,
-    per: int,
-    effective_day: date,
-    reason: str,
-    now: datetime,
-    made_by: User | None = None,
-) -> TariffPrice:
-    """From a coming 00:00 on charge `price` micro-yuan per `per` base units; opens the region where it is new.
-
-    A later change for the same item, region and day replaces the earlier, which stays. Raises PriceRefused.
-    """
-    check_tariff(region, price, per, effective_day, reason, now)
-    with transaction.atomic():
-        _serialise(-item.pk)
-        before = tariff_on(effective_day).get((item.pk, region))
-        made = TariffPrice.objects.create(
-            item=item,
-            region=region,
-            price=price,
-            per=per,
-            effective_day=effective_day,
-            from_price=before and before.price,
-            from_per=before and before.per,
-            made_at=now,
-            made_by=made_by,
-            reason=reason.strip(),
-        )
-        price_announced(made, now)
-        return made

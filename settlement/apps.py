@@ -12,7 +12,11 @@ class SettlementConfig(AppConfig):
     verbose_name = _("Usage and bills")
 
     def ready(self) -> None:
-        """The roles of staff follow their mapping after each `migrate`, once the permissions of all apps are made."""
+        """Customers hear of rises. Roles follow their mapping after each `migrate`, with all permissions made."""
         from iss_billing import roles
+        from packs.proposals import AFTER_PUBLICATION
+        from settlement.price_runs import announce
+
+        AFTER_PUBLICATION.append(announce)
 
         post_migrate.connect(roles.apply_after_migrate, sender=self, dispatch_uid="roles")

@@ -150,8 +150,8 @@ CHECKS: dict[str, str] = {
     "line_amount_is_charged_at_tariff": f"""
         SELECT line, l.amount AS found, div(2 * l.charged * t.price + t.per, 2 * t.per::numeric) AS expected
         FROM ({LINES}) AS l LEFT JOIN LATERAL (
-            SELECT price, per FROM packs_tariffprice AS t
-            WHERE t.item_id = l.item_id AND t.region = l.region AND t.effective_day <= l.day
+            SELECT CASE WHEN t.withdraws THEN NULL ELSE price END AS price, per FROM packs_tariffprice AS t
+            WHERE t.item_id = l.item_id AND t.region = l.region AND t.effective_day <= l.day AND t.cancelled_at IS NULL
             ORDER BY t.effective_day DESC, t.id DESC LIMIT 1) AS t ON true""",
     "bill_total_is_its_lines": """
         SELECT b.id AS bill, b.rated_total AS found, coalesce(sum(l.amount), 0) AS expected

@@ -45,8 +45,9 @@ LINES = """
 
 CERTIFY = f"""
 WITH {LINES}, tariff AS (
-    SELECT DISTINCT ON (item_id, region) item_id, region, price, per FROM packs_tariffprice
-    WHERE effective_day <= %(day)s ORDER BY item_id, region, effective_day DESC, id DESC
+    SELECT DISTINCT ON (item_id, region) item_id, region, CASE WHEN withdraws THEN NULL ELSE price END AS price, per
+    FROM packs_tariffprice WHERE effective_day <= %(day)s AND cancelled_at IS NULL
+    ORDER BY item_id, region, effective_day DESC, id DESC
 ), mode AS (
     SELECT DISTINCT ON (account_id) account_id, mode FROM accounts_modechange
     WHERE effective_day <= %(day)s ORDER BY account_id, effective_day DESC, id DESC

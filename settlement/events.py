@@ -10,7 +10,8 @@ import msgspec
 
 from iss_billing.bare import bare_cursor
 from iss_billing.days import SHANGHAI, oldest_accepted, start_of
-from packs.models import HOME_REGION, Aggregation, Item, TariffPrice
+from packs.models import HOME_REGION, Aggregation, Item
+from packs.tariff import Spells
 from settlement.partitions import expired_since
 
 MOST_EVENTS = 10_000
@@ -198,10 +199,7 @@ class Judge:
             code: (id, how == Aggregation.DISTINCT)
             for id, code, how in Item.objects.values_list("id", "code", "aggregation")
         }
-        first = TariffPrice.objects.order_by("item_id", "region", "effective_day").distinct("item_id", "region")
-        self.opened: Mapping[tuple[int, str], date] = {
-            (item, region): day for item, region, day in first.values_list("item_id", "region", "effective_day")
-        }
+        self.tariff = Spells()
         # none by today's clock; an import with an earlier one may meet days whose events, and ids, are gone
         self.expired = expired_since(oldest_accepted(now))
 
@@ -236,8 +234,12 @@ class Judge:
         day = time.date()
         if refusal := self._time_refused(time, day, opened):
             return refusal
-        first = self.opened.get((item_id, data.region))
-        if first is None or day < first:
+        first = self.tariff.first.get((item_id, data.region))
+        if (
+            first is None
+            or day < first
+            or (self.tariff.broken and self.tariff.interrupted((item_id, data.region), day))
+        ):
             return "unknown_region", f"{data.item} has no tariff in “{data.region[:40]}” on {day}"
         accepted.days.append(day)
         accepted.sources.append(event.source)

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import MODES, Account
 from iss_billing.fields import WideIntegerField
 from packs.models import Item, Pack
+from settlement import price_models  # noqa: F401 - as below
 from settlement.book_models import BookDay as BookDay  # Django finds an app's models in its `models`
 from settlement.book_models import CountedDay as CountedDay
 from settlement.reporting_models import ReportedDay as ReportedDay

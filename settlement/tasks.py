@@ -8,7 +8,7 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from iss_billing.days import SHANGHAI, day_of
-from settlement import alarms, arrears, book_days, certificate, metering, reporting, runs
+from settlement import alarms, arrears, book_days, certificate, metering, price_runs, reporting, runs
 from settlement.models import SettlementRun
 from settlement.partitions import make_partitions_ahead
 
@@ -128,3 +128,17 @@ def look_for_silence() -> None:
 def count_books() -> None:
     """Sum up the ledger's days that have ended."""
     book_days.count_days(timezone.now())
+
+
+@shared_task(autoretry_for=(OperationalError, InterfaceError), retry_backoff=1, max_retries=5)
+def price_shard(shard_id: int) -> None:
+    """Rate a range of accounts at proposed or published prices; whoever does the last one finishes the run."""
+    price_runs.do_shard(shard_id, timezone.now())
+
+
+@shared_task
+def go_on_with_prices() -> None:
+    """Hand out what is left of rehearsals and notices whose tasks were lost, and drop the rows of old rehearsals."""
+    for shard_id in price_runs.left():
+        price_shard.delay(shard_id)
+    price_runs.forget(timezone.now())

@@ -11,9 +11,8 @@ from django.utils import timezone
 
 from accounts.keys import make_key
 from accounts.models import Account, ApiKey, User
-from packs.models import Sku
 from tests.api_client import BASE, Api, problem, yuan_of
-from tests.worlds import at, bill_of, buy, night, opened, top_up, use
+from tests.worlds import at, bill_of, buy, night, opened, top_up, use, withdraw_from_sale
 
 pytestmark = pytest.mark.django_db
 
@@ -215,7 +214,7 @@ def test_the_catalogue_is_for_anyone_and_says_what_is_in_force() -> None:
 
 
 def test_catalogue_names_follow_the_language_and_withdrawn_packs_are_gone(client: Client) -> None:
-    Sku.objects.filter(code="pet-100k").update(withdrawn_at=timezone.now())
+    withdraw_from_sale("pet-100k", timezone.now().isoformat())
     shown = client.get(BASE + "catalogue/", headers={"Accept-Language": "en"}).json()
     assert (shown["packs"][0]["sku"], shown["packs"][0]["name"]) == ("pet-1m", "Pet recognition pack")
     assert shown["tariff"][0]["name"] == "Face detection"

@@ -9,9 +9,20 @@ from django.utils import timezone
 
 from accounts.models import Account
 from packs.models import Order, Pack, Sku
-from packs.tariff import set_pack_price
 from tests.api_client import BASE, Api, problem, yuan_of
-from tests.worlds import assert_books, at, bill_of, buy, night, opened, top_up, use, yuan
+from tests.worlds import (
+    assert_books,
+    at,
+    bill_of,
+    buy,
+    night,
+    opened,
+    set_pack_price,
+    top_up,
+    use,
+    withdraw_from_sale,
+    yuan,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -83,7 +94,7 @@ def test_the_same_key_and_body_again_is_the_same_order_whatever_has_changed(alic
     api = Api(alice)
     first = api.order([PET | {"expected_price": "250.00"}])
     price_pack("300.00")
-    Sku.objects.update(withdrawn_at=timezone.now())
+    withdraw_from_sale("pet-100k", timezone.now().isoformat())
     for price in ("250.00", "250", "250.0"):  # the same value
         again = api.order([PET | {"expected_price": price}])
         assert (again.status_code, again.json()) == (200, first.json())
@@ -202,7 +213,7 @@ def test_refusals_come_in_the_order_of_the_contract() -> None:
 
 
 def test_a_pack_withdrawn_from_sale_is_an_unknown_sku(alice: Account) -> None:
-    Sku.objects.filter(code="pet-100k").update(withdrawn_at=timezone.now())
+    withdraw_from_sale("pet-100k", timezone.now().isoformat())
     assert problem(Api(alice).order([PET]))["code"] == "unknown_sku"
 
 

@@ -21,11 +21,10 @@ from packs import checkout as checkouts
 from packs.checkout import begin_checkout, complete_waiting, pay_rest, sweep
 from packs.models import Checkout, Order, Pack, Sku
 from packs.orders import LineRequest, OrderRefused
-from packs.tariff import set_pack_price
 from tests.test_pages import customer, frozen_clock
 from tests.test_pages import text_of as said
 from tests.test_races import race
-from tests.worlds import assert_books, at, top_up, yuan
+from tests.worlds import assert_books, at, set_pack_price, top_up, withdraw_from_sale, yuan
 
 pytestmark = pytest.mark.django_db
 
@@ -162,7 +161,7 @@ def test_a_price_that_changed_buys_nothing() -> None:
 
 def test_a_pack_withdrawn_from_sale_buys_nothing() -> None:
     account, checkout = short()
-    Sku.objects.filter(code="pet-100k").update(withdrawn_at=at("2026-03-10T10:30"))
+    withdraw_from_sale("pet-100k", "2026-03-10T10:30")
     paid(checkout.payment)
     assert_nothing_bought(account, checkout, "unknown_sku", "250")
 

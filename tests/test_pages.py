@@ -16,9 +16,20 @@ from accounts.models import Account, User
 from accounts.opening import open_account
 from packs.models import Order, Sku
 from packs.refunds import refund_pack
-from packs.tariff import set_pack_price
 from settlement.models import Bill
-from tests.worlds import GB, assert_books, at, bill_of, bills_of, buy, night, top_up, use
+from tests.worlds import (
+    GB,
+    assert_books,
+    at,
+    bill_of,
+    bills_of,
+    buy,
+    night,
+    set_pack_price,
+    top_up,
+    use,
+    withdraw_from_sale,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -379,7 +390,7 @@ def test_a_withdrawn_pack_leaves_the_cart_with_a_word() -> None:
     account, client = customer()
     with frozen_clock():
         form = form_of(choose(client, "pet-100k", "face-100k"))
-        Sku.objects.filter(code="pet-100k").update(withdrawn_at=at(NOW))
+        withdraw_from_sale("pet-100k", NOW)
         said = text_of(client.post("/buy/confirm/", form, follow=True))
         assert "停售" in said
         assert account.packs.count() == 0

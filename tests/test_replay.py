@@ -13,12 +13,12 @@ from accounts.models import BANDWIDTH, TRAFFIC, Account
 from accounts.modes import switch_mode
 from packs.models import Item, PackType
 from packs.refunds import refund_pack
-from packs.tariff import Price, set_tariff
+from packs.tariff import Price
 from settlement.histories import load_histories, load_history, position, settled_window, window_rules
 from settlement.models import Bill
 from settlement.replay import Held, History, Window, also_held, replay, with_tariff
 from settlement.staff_refunds import refund_used_pack
-from tests.worlds import GB, MBPS, TB, assert_books, at, buy, night, opened, use
+from tests.worlds import GB, MBPS, TB, assert_books, at, buy, night, opened, set_tariff, use
 
 pytestmark = pytest.mark.django_db
 

@@ -10,11 +10,10 @@ from accounts.ledger import record_adjustment
 from accounts.models import MOVES, Account, Book, Kind, Transfer
 from packs.models import Pack, Sku
 from packs.refunds import refund_pack
-from packs.tariff import set_pack_price
 from settlement.audit import audit
 from settlement.models import Bill, BillLine, Drawdown
 from settlement.staff_refunds import refund_used_pack
-from tests.worlds import assert_books, at, buy, night, opened, use, yuan
+from tests.worlds import assert_books, at, buy, night, opened, set_pack_price, use, yuan
 
 pytestmark = pytest.mark.django_db
 

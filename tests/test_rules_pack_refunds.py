@@ -12,10 +12,9 @@ from accounts.standing import Standing
 from packs.models import Item, Pack
 from packs.orders import OrderRefused
 from packs.refunds import RefundRefused, refund_pack
-from packs.tariff import set_tariff
 from settlement.estimate import estimate
 from settlement.staff_refunds import refund_used_pack, staff_refund_amount
-from tests.worlds import assert_books, at, bills_of, buy, night, opened, top_up, use, yuan
+from tests.worlds import assert_books, at, bills_of, buy, night, opened, set_tariff, top_up, use, yuan
 
 pytestmark = pytest.mark.django_db
 

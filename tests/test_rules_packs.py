@@ -9,9 +9,8 @@ from accounts.models import BANDWIDTH, TRAFFIC, Account
 from packs.models import Item, Pack, PackStatus, Sku
 from packs.orders import LineRequest, place_order
 from packs.refunds import PackUnknown, refund_pack
-from packs.tariff import set_pack_price, set_tariff
 from settlement.models import BillLine
-from tests.worlds import assert_books, at, bill_of, buy, night, opened, packs_of, use, yuan
+from tests.worlds import assert_books, at, bill_of, buy, night, opened, packs_of, set_pack_price, set_tariff, use, yuan
 
 pytestmark = pytest.mark.django_db
 

@@ -8,10 +8,10 @@ import pytest
 
 from accounts.models import Account, User
 from packs.models import Item, Pack, Sku, SkuPrice, TariffPrice
-from packs.tariff import PriceRefused, set_tariff, sku_prices
+from packs.tariff import PriceRefused, sku_prices
 from settlement.models import Bill, BillLine, Drawdown
 from settlement.runs import DayNotEnded, settle
-from tests.worlds import assert_books, at, bill_of, bills_of, buy, event, night, opened, send, use, yuan
+from tests.worlds import assert_books, at, bill_of, bills_of, buy, event, night, opened, send, set_tariff, use, yuan
 
 pytestmark = pytest.mark.django_db
 

@@ -14,9 +14,23 @@ from accounts.models import TRAFFIC, Account
 from accounts.modes import switch_mode
 from iss_billing.money import parse_decimal
 from packs.models import Item
-from packs.tariff import set_tariff
 from settlement.models import BillLine, UsageEvent
-from tests.worlds import GB, MBPS, TB, assert_books, at, bill_of, bills_of, buy, night, opened, send, use, yuan
+from tests.worlds import (
+    GB,
+    MBPS,
+    TB,
+    assert_books,
+    at,
+    bill_of,
+    bills_of,
+    buy,
+    night,
+    opened,
+    send,
+    set_tariff,
+    use,
+    yuan,
+)
 from tests.worlds import event as usage_event
 
 pytestmark = pytest.mark.django_db

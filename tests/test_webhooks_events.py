@@ -18,13 +18,12 @@ from accounts.webhooks import remove_endpoint, turn_off
 from packs.models import Item
 from packs.orders import LineRequest, OrderRefused, place_order
 from packs.refunds import refund_pack
-from packs.tariff import set_tariff
 from settlement.announcements import announce
 from settlement.arrears import sweep
 from settlement.staff_refunds import refund_used_pack
 from tests.api_client import Api
 from tests.hooks import listen
-from tests.worlds import assert_books, at, bill_of, buy, night, opened, top_up, use
+from tests.worlds import assert_books, at, bill_of, buy, night, opened, set_tariff, top_up, use
 
 pytestmark = pytest.mark.django_db
 

@@ -7,12 +7,14 @@ from datetime import date, datetime
 from typing import Any
 
 from accounts.ledger import record_top_up
-from accounts.models import Account
+from accounts.models import Account, User
 from accounts.opening import open_account
 from iss_billing.days import parse_moment
 from iss_billing.money import parse_decimal
-from packs.models import Order, Pack
+from packs.models import Item, Order, Pack, Sku, SkuPrice, TariffPrice
 from packs.orders import LineRequest, place_order
+from packs.proposal_models import ProposedPrice
+from packs.proposals import change_prices
 from settlement.audit import audit
 from settlement.events import decode_batch
 from settlement.metering import Ingested, meter
@@ -54,6 +56,35 @@ def buy(account: Account, sku: str, when: str, quantity: int = 1) -> list[Pack]:
         account_id=account.pk, lines=[LineRequest(sku, quantity)], key=f"test-{next(_numbers)}", now=at(when)
     )
     return packs_of(order)
+
+
+def set_pack_price(*, sku: Sku, price: int, reason: str, now: datetime, made_by: User | None = None) -> SkuPrice:
+    """A pack's price changed at once."""
+    cell = ProposedPrice(code=sku.code, price=price)
+    proposal = change_prices(cells=[cell], reason=reason, now=now, made_by=made_by)
+    return SkuPrice.objects.get(proposal=proposal)
+
+
+def set_tariff(
+    *,
+    item: Item,
+    region: str,
+    price: int,
+    per: int,
+    effective_day: date,
+    reason: str,
+    now: datetime,
+    made_by: User | None = None,
+) -> TariffPrice:
+    """A tariff price changed from a coming day on."""
+    cell = ProposedPrice(code=item.code, region=region, price=price, per=per, day=effective_day)
+    proposal = change_prices(cells=[cell], reason=reason, now=now, made_by=made_by)
+    return TariffPrice.objects.get(proposal=proposal)
+
+
+def withdraw_from_sale(code: str, when: str) -> None:
+    """A pack withdrawn from sale at once."""
+    change_prices(cells=[ProposedPrice(code=code)], reason="test", now=at(when))
 
 
 def packs_of(order: Order) -> list[Pack]:

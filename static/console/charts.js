@@ -92,6 +92,19 @@
         }],
       };
     },
+    // {unit, labels: [text], values: [int], turn: int}: counts; those before `turn` go down, the others up
+    bars(d) {
+      return {
+        ...frame(30),
+        tooltip: tooltip({ axisPointer: { type: "none" }, formatter: (points) => `${points[0].axisValue}\n${number(points[0].value, 0)} ${d.unit}` }),
+        xAxis: xAxis(d.labels, narrow() ? 2 : 0),
+        yAxis: yAxis(d.unit, { minInterval: 1 }),
+        series: [{
+          type: "bar", barWidth: "72%", barMaxWidth: 48,
+          data: d.values.map((value, i) => ({ value, itemStyle: { color: css(i < d.turn ? "--iss-accent" : "--iss-danger") } })),
+        }],
+      };
+    },
     // {unit, digits, scale, days: [text], highest: int, today: {at, label} | null,
     //  series: [{name, token, data: [int | null], dashed, area, mark: {at, value, label, short} | null}]}
     burn(d) {

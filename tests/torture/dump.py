@@ -103,7 +103,8 @@ LEFT_OUT = {
     "accounts_payment", "accounts_checkout", "packs_checkout",
     "settlement_usagerefusal", "accounts_apikey", "accounts_user", "accounts_user_groups",
     "accounts_user_user_permissions", "packs_item", "packs_packtype", "packs_packtype_covers", "packs_sku",
-    "packs_skuprice",
+    "packs_skuprice", "packs_priceproposal", "packs_proposedprice",
+    "settlement_pricerun", "settlement_priceshard", "settlement_priceeffect",
 }  # fmt: skip
 """Tables that are not: bookkeeping of runs and of deliveries, what no script changes, and what a retry rightly counts
 twice."""

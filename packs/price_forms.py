@@ -1,0 +1,137 @@
+"""Forms for what the price list has no cell for yet: a size of a pack type, an item, a region."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import MODES
+from iss_billing.days import day_of, next_day
+from iss_billing.money import parse_decimal
+from packs.models import HOME_REGION, Aggregation, Item, PackType, Unit
+from packs.price_checks import ProposalRefused, judge
+from packs.price_sheet import FEN, MICRO, code_of_size
+from packs.proposal_models import ProposedPrice
+
+SIZE_UNITS = {
+    "1": gettext_lazy("base units"),
+    "1000": gettext_lazy("thousand"),
+    "10000": gettext_lazy("ten thousand"),
+    "1000000": gettext_lazy("million"),
+    "1000000000": "GB",
+    "1000000000000": "TB",
+}
+
+
+class _Judged(forms.Form):
+    """A form that makes one cell, judged before it is proposed."""
+
+    places = FEN
+
+    def __init__(self, now: datetime, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.now = now
+
+    def clean_price(self) -> int:
+        """As an integer."""
+        try:
+            return parse_decimal(self.cleaned_data["price"].strip(), self.places)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    def clean(self) -> dict[str, Any]:
+        """Whether it could be published now."""
+        data = super().clean() or {}
+        if not self.errors:
+            try:
+                judge([self.cell()], self.now)
+            except ProposalRefused as refusal:
+                raise ValidationError(refusal.errors.get(0, str(refusal))) from refusal
+        return data
+
+    def cell(self) -> ProposedPrice:
+        """The proposed price."""
+        raise NotImplementedError
+
+
+def _day_field(**more: Any) -> forms.DateField:
+    return forms.DateField(
+        label=gettext_lazy("from day"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"), **more
+    )
+
+
+class SizeForm(_Judged):
+    """A new size of a pack type."""
+
+    pack_type = forms.ModelChoiceField(label=gettext_lazy("pack type"), queryset=PackType.objects.all())
+    number = forms.CharField(label=gettext_lazy("size"), max_length=16, help_text=gettext_lazy("A whole number."))
+    scale = forms.ChoiceField(label=gettext_lazy("of"), choices=list(SIZE_UNITS.items()), initial="10000")
+    price = forms.CharField(label=gettext_lazy("price (CNY)"), max_length=20)
+    day = _day_field(required=False, help_text=gettext_lazy("On sale at once where it is left empty."))
+    reason = forms.CharField(label=gettext_lazy("reason"), max_length=500)
+
+    def clean_number(self) -> int:
+        """As an integer."""
+        text = self.cleaned_data["number"].strip()
+        if not text.isascii() or not text.isdigit():
+            raise ValidationError(_("A whole number."))
+        return int(text)
+
+    def cell(self) -> ProposedPrice:
+        """The new SKU's price."""
+        data = self.cleaned_data
+        kind, quantity = data["pack_type"], data["number"] * int(data["scale"])
+        return ProposedPrice(
+            code=code_of_size(kind, quantity),
+            price=data["price"],
+            day=data["day"],
+            reason=data["reason"],
+            new={"pack_type": kind.code, "quantity": quantity},
+        )
+
+
+class ItemForm(_Judged):
+    """A new item, or a price of one that there is in a new region, or for another number of units."""
+
+    places = MICRO
+
+    code = forms.CharField(label=gettext_lazy("item code"), max_length=40)
+    region = forms.CharField(label=gettext_lazy("region"), max_length=40, initial=HOME_REGION)
+    price = forms.CharField(label=gettext_lazy("price (CNY)"), max_length=20)
+    per = forms.IntegerField(label=gettext_lazy("per base units"), min_value=1, initial=1000)
+    day = _day_field(help_text=gettext_lazy("In force from 00:00 of this day, Asia/Shanghai."))
+    reason = forms.CharField(label=gettext_lazy("reason"), max_length=500)
+    name_zh = forms.CharField(label=gettext_lazy("Chinese name"), max_length=120, required=False)
+    name_en = forms.CharField(label=gettext_lazy("English name"), max_length=120, required=False)
+    unit = forms.ChoiceField(label=gettext_lazy("unit"), choices=[("", "—"), *Unit.choices], required=False)
+    aggregation = forms.ChoiceField(
+        label=gettext_lazy("aggregation"), choices=[("", "—"), *Aggregation.choices], required=False
+    )
+    requires_billing_mode = forms.ChoiceField(
+        label=gettext_lazy("billed only in mode"), choices=[("", gettext_lazy("any")), *MODES], required=False
+    )
+
+    NEW = ("name_zh", "name_en", "unit", "aggregation", "requires_billing_mode")
+
+    def __init__(self, now: datetime, *args: Any, **kwargs: Any) -> None:
+        super().__init__(now, *args, **kwargs)
+        self.fields["day"].initial = next_day(day_of(now))
+
+    def cell(self) -> ProposedPrice:
+        """The item's price; its description where there is no such item."""
+        data = self.cleaned_data
+        new = None
+        if not Item.objects.filter(code=data["code"]).exists():
+            new = {name: data[name] or None for name in self.NEW}
+        return ProposedPrice(
+            code=data["code"],
+            region=data["region"],
+            price=data["price"],
+            per=data["per"],
+            day=data["day"],
+            reason=data["reason"],
+            new=new,
+        )
