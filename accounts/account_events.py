@@ -34,6 +34,27 @@ def standing_changed(news: Mapping[int, Iterable[tuple[str, datetime]]], now: da
     write_events(events, now)
 
 
+def account_closed(account: Account, now: datetime) -> None:
+    """Tell the platform that an account is closed: usage from now on is refused."""
+    data = partial(_account, account.pk, now)
+    write_events([Event(account.pk, EventType.ACCOUNT_CLOSED, f"account:{account.pk}:{now.isoformat()}", data)], now)
+
+
+def account_reopened(account: Account, now: datetime) -> None:
+    """Tell the platform that a closed account is open again."""
+    data = partial(_account, account.pk, now)
+    write_events([Event(account.pk, EventType.ACCOUNT_REOPENED, f"account:{account.pk}:{now.isoformat()}", data)], now)
+
+
+def balance_low(fallen: Mapping[int, str], now: datetime) -> None:
+    """Tell of balances that a posting took below the customer's threshold: per account what the posting was for."""
+    events = (
+        Event(account_id, EventType.BALANCE_LOW, reference, partial(_account, account_id, now))
+        for account_id, reference in fallen.items()
+    )
+    write_events(events, now)
+
+
 def payment_received(transfer: Transfer, now: datetime) -> None:
     """Tell of a top-up."""
     data = partial(_transfer, transfer)

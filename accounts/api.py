@@ -7,6 +7,7 @@ from rest_framework.views import APIView
 
 from accounts import api_schema
 from accounts.auth import IsCustomer, account_of
+from accounts.ledger import AccountClosed
 from accounts.models import MODES, Account, Transfer
 from accounts.modes import InArrears, switch_mode
 from accounts.pagination import paged
@@ -41,6 +42,8 @@ class BillingModeView(APIView):
             switch_mode(account_id=account.pk, mode=mode, now=now)
         except InArrears as error:
             raise Problem(403, "account_in_arrears", str(error)) from error
+        except AccountClosed as error:
+            raise Problem(403, "account_closed", str(error)) from error
         return Response(account_shape(Account.objects.get(pk=account.pk), now))
 
 

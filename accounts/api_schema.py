@@ -37,6 +37,7 @@ class AccountShape(Struct):
     account_id: Id
     name: str
     opened_at: Moment
+    closed_at: Moment | None
     balance: Money
     carry: ExactMoney
     status: StandingName
@@ -73,6 +74,7 @@ ACCOUNT = {
     "account_id": "1042",
     "name": "Harbour Logistics",
     "opened_at": "2026-03-01T09:12:44+08:00",
+    "closed_at": None,
     "balance": yuan("-2.00"),
     "carry": yuan("0.003000"),
     "status": "arrears",

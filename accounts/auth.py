@@ -1,5 +1,9 @@
-"""Who asks the API: a bearer key of an account or of the platform, or a browser session of a customer."""
+"""Who asks the API: a bearer key of an account or of the platform, or a browser session of a customer.
 
+A closed account reads its bills and ledger for half a year, and does nothing else.
+"""
+
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
@@ -15,6 +19,16 @@ from iss_billing.problems import Problem
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # imports this module, by way of the settings
+
+
+READS_FOR = timedelta(days=180)
+"""How long the login of a closed account can still read."""
+SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+def may_use(account: Account, method: str, now: datetime) -> bool:
+    """Whether an account may make a request at all: a closed one only reads, until `READS_FOR` is over."""
+    return account.closed_at is None or (method in SAFE and now <= account.closed_at + READS_FOR)
 
 
 class KeyHolder:
@@ -73,8 +87,12 @@ class IsCustomer(BasePermission):
         """True, False without any key (401); raises a 403 `wrong_role` for other roles."""
         if not request.user.is_authenticated:
             return False
-        if _account(request) is None:
+        account = _account(request)
+        if account is None:
             raise Problem(403, "wrong_role", "this needs the key of an account")
+        # its keys are revoked: this is a browser's session
+        if not may_use(account, request.method or "", timezone.now()):
+            raise Problem(403, "account_closed", "the account is closed: it reads, and only for a while")
         return True
 
 

@@ -6,7 +6,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from accounts.models import Account, Notice
+from accounts.inbox import unread
+from accounts.models import Account
 
 THEMES = ("light", "dark")
 THEME_COOKIE = "theme"
@@ -34,4 +35,4 @@ def account_of_login(request: HttpRequest) -> Account | None:
 
 
 def _unread(account: Account | None) -> int:
-    return Notice.objects.filter(account=account, read_at=None).count() if account else 0
+    return unread(account) if account else 0

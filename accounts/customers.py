@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 
+from accounts.auth import may_use
 from accounts.context import account_of_login
+from accounts.ledger import AccountClosed
 from accounts.models import Account
 
 P = ParamSpec("P")
@@ -17,16 +21,39 @@ CustomerView = Callable[Concatenate[HttpRequest, Account, P], HttpResponse]
 
 
 def customer_page(view: CustomerView[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """A view for signed-in customers, given their account; a login without one is told so."""
+    """A view for signed-in customers, given their account; a login without one is told so.
+
+    The login of a closed account is shown pages, for a while; forms it can send only to views `also_when_closed`.
+    """
 
     @wraps(view)
     def wrapped(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         account = account_of_login(request)
         if account is None:
             return render(request, "accounts/no_account.html", status=403)
-        return view(request, account, *args, **kwargs)
+        method = "GET" if getattr(view, "also_when_closed", False) else request.method or ""
+        if not may_use(account, method, timezone.now()):
+            return _closed(request)
+        try:
+            return view(request, account, *args, **kwargs)
+        except AccountClosed:  # at this very moment, in another window
+            account.refresh_from_db()
+            return _closed(request)
 
     return cast("Callable[Concatenate[HttpRequest, P], HttpResponse]", login_required(wrapped))
+
+
+def _closed(request: HttpRequest) -> HttpResponse:
+    return render(request, "accounts/closed.html", {"contact": settings.DEFAULT_FROM_EMAIL}, status=403)
+
+
+V = TypeVar("V", bound=Callable[..., HttpResponse])
+
+
+def also_when_closed(view: V) -> V:
+    """Below `customer_page`: a form that a closed account may still send, while it may read."""
+    view.also_when_closed = True  # type: ignore[attr-defined]
+    return view
 
 
 def page_of(request: HttpRequest, rows: Any, size: int = 50) -> Page[Any]:

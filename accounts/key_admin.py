@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 from accounts import audit_log
 from accounts.acting import Doing, act_page, require
 from accounts.keys import TooManyKeys, make_key, revoke_key
-from accounts.ledger import find_account
+from accounts.ledger import AccountClosed, find_account
 from accounts.models import Account, ApiKey
 from iss_billing.staff import LookOnly
 
@@ -85,7 +85,7 @@ class ApiKeyAdmin(LookOnly):
                 with transaction.atomic():
                     key, plain = make_key(account_id=account.pk if account else None, now=now, **form.cleaned_data)
                     audit_log.record("key.make", by=user, now=now, subject=key)
-            except TooManyKeys as error:
+            except (TooManyKeys, AccountClosed) as error:
                 form.add_error("account", str(error))
             else:
                 context |= {"made": key, "plain": plain}

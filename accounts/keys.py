@@ -5,8 +5,10 @@ import hmac
 import secrets
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from accounts.ledger import lock_open_account
 from accounts.models import ApiKey
 
 USED_GRAIN = timedelta(minutes=1)
@@ -26,20 +28,23 @@ def make_key(
 ) -> tuple[ApiKey, str]:
     """A key of an account, or of the platform for None, and its plain text, which is kept nowhere.
 
-    Raises TooManyKeys.
+    Raises TooManyKeys, AccountClosed.
     """
-    if account_id is not None and keys_in_force(now).filter(account_id=account_id).count() >= MOST_KEYS:
-        raise TooManyKeys(f"an account has at most {MOST_KEYS} keys: revoke one first")
     prefix = f"{'ck' if account_id else 'pk'}_{secrets.token_hex(6)}"
     secret = secrets.token_urlsafe(32)
-    key = ApiKey.objects.create(
-        account_id=account_id,
-        name=name,
-        prefix=prefix,
-        digest=_digest(secret),
-        created_at=now,
-        expires_at=expires_at,
-    )
+    with transaction.atomic():
+        if account_id is not None:
+            lock_open_account(account_id)
+            if keys_in_force(now).filter(account_id=account_id).count() >= MOST_KEYS:
+                raise TooManyKeys(f"an account has at most {MOST_KEYS} keys: revoke one first")
+        key = ApiKey.objects.create(
+            account_id=account_id,
+            name=name,
+            prefix=prefix,
+            digest=_digest(secret),
+            created_at=now,
+            expires_at=expires_at,
+        )
     return key, f"{prefix}.{secret}"
 
 
@@ -51,6 +56,11 @@ def keys_in_force(now: datetime) -> QuerySet[ApiKey]:
 def revoke_key(key: ApiKey, now: datetime) -> None:
     """From `now` on the key opens nothing, for ever; again changes nothing."""
     ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=now)
+
+
+def revoke_all(account_id: int, now: datetime) -> int:
+    """Revoke every key of an account; how many were in force."""
+    return ApiKey.objects.filter(account_id=account_id, revoked_at=None).update(revoked_at=now)
 
 
 def find_key(plain: str, now: datetime) -> ApiKey | None:

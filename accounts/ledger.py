@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from accounts import notices, standing
 from accounts.account_events import payment_received
 from accounts.models import MOVES, Account, Book, Kind, Transfer, User
+from accounts.thresholds import fell_below
 
 AFTER_TOP_UP: list[Callable[[int, datetime], None]] = []
 """What money received sets going in its own transaction, the account still locked: a waiting purchase completes.
@@ -23,6 +24,10 @@ class AccountUnknown(Exception):
     """There is no account of that id."""
 
 
+class AccountClosed(Exception):
+    """The account is closed: it buys nothing, begins no payment and switches nothing."""
+
+
 class ReferenceReused(Exception):
     """The reference was used before, for another account or another amount."""
 
@@ -33,15 +38,23 @@ def find_account(text: str) -> Account | None:
     return Account.objects.filter(pk=int(text)).first() if known else None
 
 
-def lock_account(account_id: int) -> Account:
+def lock_account(account_id: int, *, and_usage: bool = False) -> Account:
     """The account, its row locked until the transaction ends. Raises AccountUnknown.
 
     FOR NO KEY UPDATE excludes every other writer but not the foreign-key checks of an ingest transaction, which
-    may stay open across a whole run.
+    may stay open across a whole run. With `and_usage` it excludes those too: what they have stored is seen.
     """
-    account = Account.objects.select_for_update(no_key=True).filter(pk=account_id).first()
+    account = Account.objects.select_for_update(no_key=not and_usage).filter(pk=account_id).first()
     if account is None:
         raise AccountUnknown(f"there is no account {account_id}")
+    return account
+
+
+def lock_open_account(account_id: int) -> Account:
+    """The account, locked, if it is not closed. Raises AccountUnknown, AccountClosed."""
+    account = lock_account(account_id)
+    if account.closed_at is not None:
+        raise AccountClosed("the account is closed")
     return account
 
 
@@ -78,9 +91,15 @@ def post(
     )
     if effect:
         change = standing.after_posting(account.balance, balance, account.arrears_since, account.announced, now)
+        low = fell_below(account.balance, balance, account.low_balance)
         account.balance, account.arrears_since, account.announced = balance, change.arrears_since, change.announced
         account.save(update_fields=["balance", "arrears_since", "announced"])
         notices.announce_standing({account.pk: change.news}, {account.pk: balance}, now)
+        if low:
+            threshold = account.low_balance or 0
+            notices.announce_low_balances(
+                [notices.LowBalance(account.pk, balance, threshold, f"transfer:{transfer.pk}")], now
+            )
     if kind == Kind.TOP_UP:
         payment_received(transfer, now)
     return transfer

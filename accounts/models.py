@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import BaseUserManager
 from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
@@ -14,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 # Django finds the models of an app by its module `models`
 from accounts import standing, webhook_models  # noqa: F401
 from accounts.audit_models import AuditEntry as AuditEntry
+from accounts.letter_models import Letter as Letter
 from accounts.payments.models import Payment as Payment  # Django finds an app's models in its `models`
 from iss_billing.fields import WideIntegerField
 
@@ -88,6 +90,16 @@ class Account(models.Model):
     """The standing that the customer was last told of; the present one is `standing_at`."""
     low_percent = models.PositiveSmallIntegerField(_("threshold (%)"), default=20, db_default=20)
     """A pack with this much left, or less, is low, and the customer is told so; 0: never."""
+    low_balance = WideIntegerField(_("low balance (fen)"), null=True)
+    """A posting that takes the balance below this is told to the customer; null: never."""
+    contact_email = models.EmailField(_("address for bills"), blank=True, default="", db_default="")
+    """Confirmed by its owner; bills are mailed there, and news of the balance there too."""
+    mails_bills = models.BooleanField(_("every bill by mail"), default=False, db_default=False)
+    muted = ArrayField(models.CharField(max_length=20), default=list, db_default=[], verbose_name=_("not mailed"))
+    """Kinds of notices that are told in the console only."""
+    closed_at = models.DateTimeField(_("closed"), null=True)
+    reopened_at = models.DateTimeField(_("reopened"), null=True)
+    """The last time that staff opened it again."""
 
     class Meta:
         verbose_name = _("account")
@@ -103,9 +115,13 @@ class Account(models.Model):
             ),
             models.CheckConstraint(name="account_carry_within_half_a_fen", condition=Q(carry__range=(-5000, 5000))),
             models.CheckConstraint(name="account_low_percent", condition=Q(low_percent__lt=100)),
+            models.CheckConstraint(name="account_low_balance_positive", condition=Q(low_balance__gt=0)),
         ]
-        # the few rows in arrears are found without reading all; the night rarely changes what this indexes
-        indexes = [models.Index("arrears_since", name="account_arrears", condition=Q(arrears_since__isnull=False))]
+        # the few rows in arrears, or closed, are found without reading all; the night rarely changes what these index
+        indexes = [
+            models.Index("arrears_since", name="account_arrears", condition=Q(arrears_since__isnull=False)),
+            models.Index("closed_at", name="account_closed", condition=Q(closed_at__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.pk})"
@@ -275,6 +291,14 @@ class Notice(models.Model):
         ENDPOINT_DISABLED = "endpoint_disabled", _("webhook turned off")
         CHECKOUT = "checkout", _("waiting purchase")
         PRICE_RISE = "price_rise", _("price rise")
+        BALANCE_LOW = "balance_low", _("balance running low")
+        BILL_READY = "bill_ready", _("bill")
+        EMAIL_ASKED = "email_asked", _("change of the e-mail address asked for")
+        EMAIL_CHANGED = "email_changed", _("e-mail address changed")
+        PASSWORD_CHANGED = "password_changed", _("password changed")
+        CLOSED = "closed", _("account closed")
+        REOPENED = "reopened", _("account reopened")
+        PAID_OUT = "paid_out", _("balance paid out")
 
     account = models.ForeignKey(
         Account, models.PROTECT, related_name="notices", db_index=False, verbose_name=_("account")
@@ -284,7 +308,9 @@ class Notice(models.Model):
     data = models.JSONField(default=dict)
     created_at = models.DateTimeField(_("written"))
     read_at = models.DateTimeField(null=True)
-    sent_at = models.DateTimeField(_("mailed"), null=True)
+    sent_at = models.DateTimeField(_("told"), null=True)
+    mailed_to = models.CharField(_("mailed to"), max_length=600, blank=True, default="", db_default="")
+    """Empty once told: it stands in the console only."""
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(null=True)
     """Null until a first attempt failed."""
@@ -296,4 +322,8 @@ class Notice(models.Model):
         verbose_name = _("message")
         verbose_name_plural = _("messages")
         constraints = [models.UniqueConstraint(fields=["account", "kind", "reference"], name="notice_once")]
-        indexes = [models.Index("id", name="notice_unsent", condition=Q(sent_at__isnull=True))]
+        indexes = [
+            models.Index("id", name="notice_unsent", condition=Q(sent_at__isnull=True)),
+            models.Index("account", "id", name="notice_of_account"),
+            models.Index("account", name="notice_unread", condition=Q(read_at__isnull=True)),
+        ]

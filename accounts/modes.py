@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.db import connection, transaction
 
-from accounts.ledger import lock_account
+from accounts.ledger import lock_open_account
 from accounts.models import BANDWIDTH, ModeChange
 from iss_billing import bulk
 from iss_billing.days import day_of, next_day
@@ -74,11 +74,11 @@ def pending_mode(account_id: int, today: date) -> Pending | None:
 def switch_mode(*, account_id: int, mode: str, now: datetime) -> None:
     """From the next 00:00 on bill in `mode`; today's own mode takes a pending switch back, in any standing.
 
-    Words are appended: the last one before midnight counts. Raises AccountUnknown, InArrears.
+    Words are appended: the last one before midnight counts. Raises AccountUnknown, AccountClosed, InArrears.
     """
     today = day_of(now)
     with transaction.atomic():
-        account = lock_account(account_id)
+        account = lock_open_account(account_id)
         if mode != mode_on(account_id, today) and account.balance < 0:
             raise InArrears("an account in arrears cannot switch its billing mode")
         if mode != mode_on(account_id, next_day(today)):

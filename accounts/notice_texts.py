@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 
 from accounts.models import Notice
@@ -157,12 +158,88 @@ def _price_rise(data: dict[str, Any]) -> tuple[str, str]:
     return _("Prices rise"), "\n".join(lines)
 
 
+def _balance_low(data: dict[str, Any]) -> tuple[str, str]:
+    words = {"balance": formats.money(data["balance"]), "threshold": formats.money(data["threshold"])}
+    return _("The balance is running low"), (
+        _("The balance is %(balance)s, below your threshold of %(threshold)s. Below 0 the account is in arrears.")
+        % words
+    )
+
+
+def _bill_ready(data: dict[str, Any]) -> tuple[str, str]:
+    words = {
+        "day": _day(data["day"]),
+        "due": formats.money(data["due"]),
+        "balance": formats.money(data["balance"]),
+    }
+    late = data["sequence"] > 1
+    subject = _("Supplementary bill of %(day)s: %(due)s") if late else _("Bill of %(day)s: %(due)s")
+    return subject % words, _("%(due)s were taken from the balance, which is %(balance)s.") % words
+
+
+def _email_asked(data: dict[str, Any]) -> tuple[str, str]:
+    return _("A new address for the login was asked for"), (
+        _(
+            "%(new)s is to be the address that one signs in with; it counts once it is confirmed there. If this was "
+            "not you, change the password: that ends it."
+        )
+        % data
+    )
+
+
+def _email_changed(data: dict[str, Any]) -> tuple[str, str]:
+    return _("The login has a new address"), (
+        _(
+            "One signs in with %(new)s from now on, no longer with %(old)s. If this was not you, write to us at once: "
+            "%(contact)s."
+        )
+        % (data | {"contact": settings.DEFAULT_FROM_EMAIL})
+    )
+
+
+def _password_changed(data: dict[str, Any]) -> tuple[str, str]:
+    return _("The password was changed"), (
+        _(
+            "All other sessions of the login were signed out. If this was not you, set a new password by way of "
+            "“Forgot the password”, and look at the account's keys."
+        )
+    )
+
+
+def _closed(data: dict[str, Any]) -> tuple[str, str]:
+    words = {"payout": formats.money(data["payout"]), "until": _moment(data["reads_until"])}
+    said = [_("Usage from now on is refused; keys and webhooks are revoked.")]
+    if data["payout"]:
+        said.append(_("Our staff pay out the balance of %(payout)s.") % words)
+    if data["given_up"]:
+        said.append(_("Packs that could not be returned any more are given up."))
+    said.append(_("Bills, ledger and messages can be read until %(until)s.") % words)
+    return _("The account is closed"), (" " if not formats.chinese() else "").join(said)
+
+
+def _reopened(data: dict[str, Any]) -> tuple[str, str]:
+    return _("The account is open again"), _("Usage is taken again. Keys and webhooks have to be made anew.")
+
+
+def _paid_out(data: dict[str, Any]) -> tuple[str, str]:
+    words = {"amount": formats.money(data["amount"]), "reference": data["reference"]}
+    return _("%(amount)s are paid out") % words, _("The payment's reference is %(reference)s.") % words
+
+
 PLAIN: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
     Notice.Type.PACK_LOW: _pack_low,
     Notice.Type.PACK_EXHAUSTED: _pack_exhausted,
     Notice.Type.ENDPOINT_DISABLED: _endpoint_disabled,
     Notice.Type.CHECKOUT: _checkout,
     Notice.Type.PRICE_RISE: _price_rise,
+    Notice.Type.BALANCE_LOW: _balance_low,
+    Notice.Type.BILL_READY: _bill_ready,
+    Notice.Type.EMAIL_ASKED: _email_asked,
+    Notice.Type.EMAIL_CHANGED: _email_changed,
+    Notice.Type.PASSWORD_CHANGED: _password_changed,
+    Notice.Type.CLOSED: _closed,
+    Notice.Type.REOPENED: _reopened,
+    Notice.Type.PAID_OUT: _paid_out,
 }
 
 

@@ -3,29 +3,24 @@
 Redis only makes it quick: what it loses, the beat task that delivers every minute still finds in the table.
 """
 
-import logging
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from smtplib import SMTPException
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.core.mail import EmailMessage
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import translation
+from django.utils.translation import gettext as _
 
 from accounts import standing
-from accounts.account_events import standing_changed
-from accounts.models import Notice
+from accounts.account_events import balance_low, standing_changed
+from accounts.mailing import mail, send_due
+from accounts.models import Account, Notice
 from accounts.notice_texts import text_of
+from accounts.notice_topics import MONEY
 from accounts.waking import wake
 from iss_billing.money import format_decimal
-
-log = logging.getLogger(__name__)
-
-FIRST_RETRY = timedelta(minutes=1)
-LAST_RETRY = timedelta(hours=6)
 
 Entry = tuple[int, str, str, dict[str, Any]]
 """Account id, kind, reference (with the kind unique in the account), data of the text."""
@@ -73,13 +68,29 @@ def announce_standing(
     )
 
 
-def deliver(now: datetime, limit: int = 500) -> int:
-    """Mail the notices that are due and return how many were told; one that fails is tried again later.
+class LowBalance(NamedTuple):
+    """A balance that a posting took below the customer's threshold, in fen; `reference` names the posting's cause."""
 
-    Each is its own transaction that holds the row, so that two workers never tell the same one.
-    """
-    due = Notice.objects.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now), sent_at=None).order_by("id")
-    return sum(_deliver_one(pk, now) for pk in list(due.values_list("pk", flat=True)[:limit]))
+    account_id: int
+    balance: int
+    threshold: int
+    reference: str
+
+
+def announce_low_balances(fallen: Iterable[LowBalance], now: datetime) -> None:
+    """Tell of balances that fell below their thresholds, as notices and events, in the caller's transaction."""
+    fallen = list(fallen)
+    balance_low({one.account_id: one.reference for one in fallen}, now)
+    entries: list[Entry] = [
+        (
+            one.account_id,
+            Notice.Type.BALANCE_LOW,
+            one.reference,
+            {"balance": one.balance, "threshold": one.threshold},
+        )
+        for one in fallen
+    ]
+    write(entries, now)
 
 
 def send_again(pk: int) -> bool:
@@ -91,38 +102,44 @@ def send_again(pk: int) -> bool:
     return True
 
 
-def _deliver_one(pk: int, now: datetime) -> bool:
-    with transaction.atomic():
-        notice = (
-            Notice.objects.select_for_update(skip_locked=True, of=("self",))
-            .select_related("account__user")
-            .filter(pk=pk, sent_at=None)
-            .first()
-        )
-        if notice is None:
-            return False
-        try:
-            _mail(notice)
-        except (OSError, SMTPException) as error:
-            wait = min(LAST_RETRY, FIRST_RETRY * 2 ** min(notice.attempts, 12))
-            notice.next_attempt_at, notice.last_error = now + wait, str(error)[:500]
-            log.warning("notice %s was not mailed, next attempt at %s: %s", pk, notice.next_attempt_at, error)
-        else:
-            notice.sent_at = now
-        notice.attempts = min(notice.attempts + 1, 32000)
-        notice.save(update_fields=["sent_at", "attempts", "next_attempt_at", "last_error"])
-        return notice.sent_at is not None
+def deliver(now: datetime, limit: int = 500) -> int:
+    """Mail the notices that are due and return how many were told; one that fails is tried again later."""
+    return send_due(Notice.objects.select_related("account__user"), _tell, now, limit)
 
 
-def _mail(notice: Notice) -> None:
-    """Send one notice in its account's language; an account without a login is told in the console only."""
-    user = notice.account.user
-    if user is None:
-        return
-    with translation.override(notice.account.language):
-        subject, body = text_of(notice)
-        body = f"{notice.account.name}\n\n{body}\n\n{settings.SITE_URL}/\n"
-    host = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
-    # the same id at every attempt: a mail server may drop what it has seen; sent again on purpose it is another
-    number = f"{notice.pk}-{notice.resent}" if notice.resent else f"{notice.pk}"
-    EmailMessage(subject, body, to=[user.email], headers={"Message-ID": f"<notice-{number}@{host}>"}).send()
+def _tell(notice: Notice) -> list[str]:
+    """Mail one notice in its account's language, unless its customer reads that kind in the console only."""
+    to, copies = recipients(notice)
+    if to:
+        with translation.override(notice.account.language):
+            subject, body = text_of(notice)
+            body = f"{notice.account.name}\n\n{body}\n\n{_footer(notice)}\n"
+        # sent again on purpose it is another mail
+        number = f"{notice.pk}-{notice.resent}" if notice.resent else f"{notice.pk}"
+        mail(f"notice-{number}", subject, body, to, copies)
+    notice.mailed_to = ", ".join([*to, *copies])
+    return ["mailed_to"]
+
+
+def recipients(notice: Notice) -> tuple[list[str], list[str]]:
+    """To whom a notice is mailed, and who gets a copy; to nobody: it stands in the console only.
+
+    Bills go to the address that is kept for them; news of the balance goes there too. A notice may name its own
+    recipients: a login's former address.
+    """
+    account: Account = notice.account
+    if account.user is None or (notice.kind in account.muted and not notice.resent):
+        return [], []
+    if named := notice.data.get("mail_to"):
+        return list(named), []
+    contact = account.contact_email
+    if not contact or contact == account.user.email or notice.kind not in MONEY:
+        return [account.user.email], []
+    if notice.kind == Notice.Type.BILL_READY:
+        return [contact], []
+    return [account.user.email], [contact]
+
+
+def _footer(notice: Notice) -> str:
+    """The console's address; where the kind can be turned off, how."""
+    return _("Messages and what is mailed: %(address)s") % {"address": f"{settings.SITE_URL}/inbox/"}

@@ -1,4 +1,8 @@
-"""Opening an account, with or without a login."""
+"""Opening an account, with or without a login.
+
+A login exists only where its address is known to be its owner's: a customer's is confirmed by the link in a mail
+before anything is opened (`signing_up.py`), all others are staff's word.
+"""
 
 from datetime import datetime
 

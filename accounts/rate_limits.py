@@ -46,7 +46,7 @@ PLATFORM = Policy("platform", 1_000, 10)
 ADDRESS = Policy("address", 1_200, 60)
 """Of an address that sends no valid key: the catalogue's readers, and whoever guesses keys."""
 FORMS = Policy("forms", 30, 60)
-STRANGERS_FORMS = ("/sign-in/", "/sign-up/", "/password-reset/", "/admin/login/")
+STRANGERS_FORMS = ("/sign-in/", "/sign-up/", "/sign-up/sent/", "/password-reset/", "/admin/login/")
 
 
 class Window(NamedTuple):

@@ -35,6 +35,7 @@ def account_shape(account: Account, now: datetime) -> dict[str, Any]:
         "account_id": str(account.pk),
         "name": account.name,
         "opened_at": moment(account.opened_at),
+        "closed_at": moment(account.closed_at),
         "balance": fen(account.balance),
         "carry": micro(account.carry),
         "status": account.standing_at(now),

@@ -5,7 +5,7 @@ import time
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import notices
+from accounts import letters, notices
 from accounts.payments.chasing import chase
 from accounts.waking import wake
 from accounts.webhook_delivery import Slice, due, due_endpoints, forget_old, only_sender, send_slice
@@ -18,6 +18,18 @@ TURN_SECONDS = 20
 def deliver_notices() -> int:
     """Mail the notices that are due; how many."""
     return notices.deliver(timezone.now())
+
+
+@shared_task
+def deliver_letters() -> int:
+    """Mail the letters that are due; how many."""
+    return letters.deliver(timezone.now())
+
+
+@shared_task
+def forget_old_letters() -> int:
+    """Delete letters that are a week old; how many."""
+    return letters.forget_old(timezone.now())
 
 
 @shared_task

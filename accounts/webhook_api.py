@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import webhook_schema
+from accounts.ledger import AccountClosed
 from accounts.models import Account
 from accounts.pagination import find, paged
 from accounts.shapes import moment
@@ -124,6 +125,8 @@ class WebhooksView(APIView):
                 )
         except EndpointRefused as refusal:
             raise _refused(refusal) from refusal
+        except AccountClosed as error:
+            raise Problem(403, "account_closed", str(error)) from error
         return Response(endpoint_shape(endpoint) | {"secret": secret}, status=201)
 
 

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
-from accounts.ledger import lock_account
+from accounts.ledger import lock_open_account
 from accounts.models import Account
 from accounts.outbox import wake_worker
 from accounts.webhook_http import may_call
@@ -82,7 +82,7 @@ def check_url(url: str) -> None:
 def add_endpoint(*, account: Account | None, url: str, events: Sequence[str], now: datetime) -> tuple[Endpoint, str]:
     """An endpoint of an account, or of the platform for None, and its secret, which is shown this once.
 
-    Raises EndpointRefused.
+    Raises EndpointRefused, AccountClosed.
     """
     check_url(url)
     unknown = sorted(set(events) - set(EventType.values))
@@ -105,7 +105,7 @@ def add_endpoint(*, account: Account | None, url: str, events: Sequence[str], no
 def _one_at_a_time(account: Account | None) -> None:
     """Two that add at once count each other."""
     if account is not None:
-        lock_account(account.pk)
+        lock_open_account(account.pk)
         return
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(7206, 0)")
@@ -149,6 +149,14 @@ def remove_endpoint(endpoint: Endpoint, now: datetime) -> None:
         Endpoint.objects.filter(pk=endpoint.pk).update(deleted_at=now)
         endpoint.secrets.all().delete()
         endpoint.deliveries.filter(next_attempt_at__isnull=False).update(next_attempt_at=None)
+
+
+def remove_all(account_id: int, now: datetime) -> int:
+    """Forget every endpoint of an account; how many there were."""
+    found = list(Endpoint.objects.filter(account_id=account_id, deleted_at=None))
+    for endpoint in found:
+        remove_endpoint(endpoint, now)
+    return len(found)
 
 
 def resend(delivery: Delivery, now: datetime) -> None:

@@ -135,7 +135,8 @@ def operation(
     responses |= {
         status: OpenApiResponse(description="Nothing to say") for status, answer in answers.items() if not answer
     }
-    for status, codes in _by_status([*(ALWAYS if public else WITH_KEY), *problems]).items():
+    always = ALWAYS if public else WITH_KEY if platform else (*WITH_KEY, "account_closed")
+    for status, codes in _by_status([*always, *problems]).items():
         responses[status, MEDIA_TYPE] = _problems(status, codes)
     examples = [_example("Request", example, None, kind) for kind, (_, example) in (request or {}).items()]
     described: Callable[[F], F] = extend_schema(

@@ -29,6 +29,7 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
         "accounts.add_transfer",
         "packs.change_pack",
         "settlement.retry_failure",
+        "settlement.change_closedaccount",
     ),
     # everything of ours, logins and roles too
     ADMINISTRATOR: ("accounts.*", "packs.*", "settlement.*", "auth.view_group"),

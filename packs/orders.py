@@ -46,7 +46,7 @@ def place_order(*, account_id: int, lines: Sequence[LineRequest], key: str, now:
     """Buy packs and pay them from the balance; the order, and False where the key had bought it before.
 
     The caller has checked the form (1-50 lines of 1-1000). Raises AccountUnknown, or OrderRefused with the first of
-    idempotency_key_reused, unknown_sku, account_in_arrears, price_changed, insufficient_balance.
+    idempotency_key_reused, account_closed, unknown_sku, account_in_arrears, price_changed, insufficient_balance.
     """
     digest = fingerprint(lines)
     with transaction.atomic():
@@ -60,6 +60,8 @@ def place_order(*, account_id: int, lines: Sequence[LineRequest], key: str, now:
 
 
 def _buy(account: Account, lines: Sequence[LineRequest], key: str, digest: str, now: datetime) -> Order:
+    if account.closed_at is not None:
+        raise OrderRefused("account_closed", "the account is closed")
     # what is withdrawn from sale has no price, and one statement reads all: never a part of a change of prices
     in_force = sku_prices(now)
     skus = _on_sale(lines, in_force)

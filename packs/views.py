@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.customers import customer_page, page_of
+from accounts.ledger import AccountClosed
 from accounts.models import MODES, Account
 from accounts.modes import Pending, mode_on, mode_today_and_next
 from accounts.payments import gateway as gateways
@@ -159,6 +160,8 @@ def _shown_lines(request: HttpRequest) -> list[LineRequest] | None:
 
 def refused(request: HttpRequest, account: Account, refusal: OrderRefused, lines: list[LineRequest]) -> HttpResponse:
     """The confirmation again, with why nothing was bought; prices are the present ones, to be confirmed anew."""
+    if refusal.code == "account_closed":
+        raise AccountClosed(str(refusal)) from refusal
     account.refresh_from_db()
     now = timezone.now()
     if refusal.code in ("unknown_sku", "idempotency_key_reused"):

@@ -5,10 +5,11 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from accounts import notices
-from accounts.models import Account, Notice
+from accounts.models import Notice
 from accounts.modes import DEFAULT, modes_on
 from accounts.outbox import Event, Listeners, write_events
 from accounts.shapes import moment
+from accounts.thresholds import fell_to_percent, is_at_percent
 from accounts.webhook_models import EventType
 from iss_billing.days import day_of
 from packs.models import Item, Pack
@@ -17,8 +18,6 @@ from settlement.shapes import rated_shape
 
 if TYPE_CHECKING:
     from settlement.posting import RatedDay  # imports this module
-
-LOW_PERCENT: int = Account._meta.get_field("low_percent").default
 
 
 def announce(rated: Sequence["RatedDay"], bill_ids: Sequence[int], day: date, now: datetime) -> None:
@@ -30,8 +29,12 @@ def announce(rated: Sequence["RatedDay"], bill_ids: Sequence[int], day: date, no
     listeners = Listeners(min(ids), max(ids))
     fallen = _fallen(rated)
     packs = Pack.objects.filter(pk__in=fallen).select_related("pack_type", "sku", "order_line").in_bulk()
-    if packs:
-        notices.write([_notice(packs[pack_id], day) for pack_id in sorted(packs)], now)
+    told = [_notice(packs[pack_id], day) for pack_id in sorted(packs)]
+    told += [
+        _bill_notice(one, bill_id, day) for bill_id, one in zip(bill_ids, rated, strict=True) if one.account.mails_bills
+    ]
+    if told:
+        notices.write(told, now)
     if listeners:
         write_events(_bills(rated, bill_ids, day, now), now, listeners)
         write_events(_packs(packs, fallen, now), now, listeners)
@@ -39,28 +42,17 @@ def announce(rated: Sequence["RatedDay"], bill_ids: Sequence[int], day: date, no
 
 def _fallen(rated: Iterable["RatedDay"]) -> dict[int, bool]:
     """The packs that fell to their account's threshold or below it now, True, or that were low and are used up."""
-    with_packs = [one for one in rated if one.packs]
-    percents: dict[int, int] = {}
-    if with_packs:
-        # a range, not thousands of ids: few accounts have a threshold of their own
-        ids = [one.account.id for one in with_packs]
-        own = Account.objects.filter(pk__range=(min(ids), max(ids))).exclude(low_percent=LOW_PERCENT)
-        percents.update(own.values_list("pk", "low_percent"))
     fallen: dict[int, bool] = {}
-    for one in with_packs:
-        percent = percents.get(one.account.id, LOW_PERCENT)
+    for one in rated:
+        percent = one.account.low_percent
         for pack in one.packs:
-            if not _low(pack.remaining, pack.total, percent):
+            if pack.remaining and not is_at_percent(pack.remaining, pack.total, percent):
                 continue
             before = pack.remaining + _drawn(one, pack.pack_id)
-            crossed = percent > 0 and not _low(before, pack.total, percent)
+            crossed = fell_to_percent(before, pack.remaining, pack.total, percent)
             if crossed or pack.remaining == 0:
                 fallen[pack.pack_id] = crossed
     return fallen
-
-
-def _low(remaining: int, total: int, percent: int) -> bool:
-    return remaining * 100 <= total * percent
 
 
 def _drawn(one: "RatedDay", pack_id: int) -> int:
@@ -86,6 +78,19 @@ def _notice(pack: Pack, day: date) -> notices.Entry:
             "unit": pack.pack_type.unit,
         },
     )
+
+
+def _bill_notice(one: "RatedDay", bill_id: int, day: date) -> notices.Entry:
+    """For customers who want every bill by mail."""
+    due = one.statement.amount_due
+    data = {
+        "bill": bill_id,
+        "day": day.isoformat(),
+        "sequence": one.sequence,
+        "due": due,
+        "balance": one.account.balance - due,
+    }
+    return one.account.id, Notice.Type.BILL_READY, f"bill:{bill_id}", data
 
 
 def _bills(rated: Sequence["RatedDay"], bill_ids: Sequence[int], day: date, now: datetime) -> Iterator[Event]:

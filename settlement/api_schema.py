@@ -175,7 +175,7 @@ class EntitlementShape(Struct):
 
     account_id: Id
     allowed: bool
-    reason: Literal["suspended", "reclaimed"] | None
+    reason: Literal["suspended", "reclaimed", "closed"] | None
     status: StandingName
     suspends_at: Moment | None
     amount_to_clear: Money

@@ -34,16 +34,24 @@ class Entitlement(NamedTuple):
     mode: str
     items: list[Held]
     as_of_day: date
+    closed: bool = False
 
     @property
     def allowed(self) -> bool:
-        """Packs in force or not: a suspended service stands still (rules 6.2)."""
-        return self.standing not in STOPPED
+        """Packs in force or not: a suspended service stands still (rules 6.2), and so does that of a closed account."""
+        return self.reason is None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it may not be served."""
+        if self.closed:
+            return "closed"
+        return self.standing if self.standing in STOPPED else None
 
 
 ACCOUNTS = """
-SELECT account.id, account.balance, account.arrears_since, word.mode, held.types, held.remaining,
-       covers.codes, covers.types, covers.regions, covers.modes
+SELECT account.id, account.balance, account.arrears_since, account.closed_at IS NOT NULL, word.mode,
+       held.types, held.remaining, covers.codes, covers.types, covers.regions, covers.modes
 FROM accounts_account AS account
 LEFT JOIN LATERAL (
     SELECT mode FROM accounts_modechange WHERE account_id = account.id AND effective_day <= %(today)s
@@ -81,7 +89,7 @@ def entitlements(
         cursor.execute(ACCOUNTS, {"today": today, "item": item, "accounts": list(account_ids)}, prepare=True)
         rows = {row[0]: row for row in cursor.fetchall()}
     found = []
-    for id, balance, since, word, types, remaining, *covers in (rows[id] for id in account_ids if id in rows):
+    for id, balance, since, closed, word, types, remaining, *covers in (rows[id] for id in account_ids if id in rows):
         mode = word or DEFAULT
         left = dict(zip(types or (), remaining or (), strict=True))
         held: dict[str, Held] = {}
@@ -93,7 +101,7 @@ def entitlements(
             else:
                 held[code] = before._replace(frozen=before.frozen + units)
         standing = status(int(balance), since, now)
-        found.append(Entitlement(id, standing, int(balance), since, mode, list(held.values()), today))
+        found.append(Entitlement(id, standing, int(balance), since, mode, list(held.values()), today, closed))
     return found
 
 
@@ -125,7 +133,7 @@ def with_standing(rows: QuerySet[Account], standing: Standing, now: datetime) ->
 
 
 def changed_since(rows: QuerySet[Account], since: datetime, now: datetime) -> QuerySet[Account]:
-    """The accounts that were opened, or whose standing or billing mode changed, from `since` to `now`.
+    """The accounts that were opened, closed or reopened, or whose standing or mode changed, from `since` to `now`.
 
     Arrears begin and end with a posting that crosses 0; suspension and reclaim come with time alone.
     """
@@ -135,6 +143,8 @@ def changed_since(rows: QuerySet[Account], since: datetime, now: datetime) -> Qu
     words = ModeChange.objects.filter(effective_day__gt=day_of(since), effective_day__lte=day_of(now))
     return rows.filter(
         Q(opened_at__gte=since)
+        | Q(closed_at__gte=since)
+        | Q(reopened_at__gte=since)
         | Q(arrears_since__gte=since - GRACE, arrears_since__lte=now - GRACE)
         | Q(arrears_since__gte=since - RECLAIM_AFTER, arrears_since__lte=now - RECLAIM_AFTER)
         | Q(pk__in=crossings.values("account_id"))

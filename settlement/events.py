@@ -184,7 +184,8 @@ def _readable(raw: bytes, fault: str) -> Faulty:
 
 
 ACCOUNTS = """
-SELECT id, (opened_at AT TIME ZONE 'Asia/Shanghai')::date FROM accounts_account WHERE id = ANY(%s::bigint[])
+SELECT id, (opened_at AT TIME ZONE 'Asia/Shanghai')::date, closed_at FROM accounts_account
+WHERE id = ANY(%s::bigint[])
 """
 
 
@@ -194,7 +195,7 @@ class Judge:
     def __init__(self, subjects: Iterable[str], now: datetime) -> None:
         self.latest = (now + FUTURE_ALLOWED).astimezone(SHANGHAI)
         self.earliest = start_of(oldest_accepted(now))
-        self.accounts: Mapping[str, tuple[int, date]] = _accounts(subjects)
+        self.accounts: Mapping[str, tuple[int, date, datetime | None]] = _accounts(subjects)
         self.items = {
             code: (id, how == Aggregation.DISTINCT)
             for id, code, how in Item.objects.values_list("id", "code", "aggregation")
@@ -218,10 +219,12 @@ class Judge:
             return "invalid_event", "specversion 1.0 and type iss.usage are expected"
         if (account := self.accounts.get(event.subject)) is None:
             return "unknown_account", f"there is no account “{event.subject[:40]}”"
+        account_id, opened, closed = account
+        if closed is not None and event.time >= closed:
+            return "unknown_account", f"account {account_id} was closed before the event's time"
         data = event.data
         if (item := self.items.get(data.item)) is None:
             return "unknown_item", f"there is no item “{data.item[:40]}”"
-        account_id, opened = account
         item_id, distinct = item
         quantity = data.quantity
         if quantity is msgspec.UNSET and distinct:
@@ -253,12 +256,12 @@ class Judge:
         return None
 
 
-def _accounts(subjects: Iterable[str]) -> dict[str, tuple[int, date]]:
-    """By subject, the account and the day on which it was opened."""
+def _accounts(subjects: Iterable[str]) -> dict[str, tuple[int, date, datetime | None]]:
+    """By subject, the account, the day on which it was opened, and when it was closed."""
     ids = ",".join(subject for subject in subjects if subject.isascii() and subject.isdigit() and len(subject) < 19)
     with bare_cursor() as cursor:
         cursor.execute(ACCOUNTS, [f"{{{ids}}}"], binary=True)
-        return {str(id): (id, day) for id, day in cursor.fetchall()}
+        return {str(row[0]): row for row in cursor.fetchall()}
 
 
 def _in_shanghai(time: datetime) -> datetime:

@@ -45,17 +45,22 @@ class DayOfAccount(NamedTuple):
 
 
 class AccountState(NamedTuple):
-    """What settlement must know of a locked account: balance in fen, carry in micro-yuan, and its standing."""
+    """What settlement must know of a locked account: balance in fen, carry in micro-yuan, its standing, and what its
+    customer wants to be told."""
 
     id: int
     balance: int
     carry: int
     arrears_since: datetime | None
     announced: str
+    low_percent: int = 20
+    low_balance: int | None = None
+    """Fen."""
+    mails_bills: bool = False
 
 
 LOCK_ACCOUNTS = """
-SELECT id, balance, carry, arrears_since, announced FROM accounts_account
+SELECT id, balance, carry, arrears_since, announced, low_percent, low_balance, mails_bills FROM accounts_account
 WHERE id BETWEEN %s AND %s AND id IN (
     SELECT account_id FROM settlement_pendingday WHERE day = %s AND account_id BETWEEN %s AND %s
 ) ORDER BY id FOR NO KEY UPDATE

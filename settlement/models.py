@@ -13,6 +13,7 @@ from packs.models import Item, Pack
 from settlement import price_models  # noqa: F401 - as below
 from settlement.book_models import BookDay as BookDay  # Django finds an app's models in its `models`
 from settlement.book_models import CountedDay as CountedDay
+from settlement.closed_models import ClosedAccount as ClosedAccount
 from settlement.reporting_models import ReportedDay as ReportedDay
 from settlement.reporting_models import Reporter as Reporter
 

@@ -9,6 +9,7 @@ from django.db.backends.utils import CursorWrapper
 
 from accounts import notices, standing
 from accounts.models import Book, Kind
+from accounts.thresholds import fell_below
 from iss_billing import bulk
 from packs.drawdown import PackState
 from settlement.announcements import announce
@@ -70,6 +71,8 @@ def write_shard(rated: Sequence[RatedDay], day: date, now: datetime) -> None:
             cursor.execute(UPDATE_PACKS, bulk.columns(states))
         cursor.execute(UPDATE_ACCOUNTS, bulk.columns(rows.accounts))
     notices.announce_standing(rows.news, rows.balances, now)
+    if rows.low:
+        notices.announce_low_balances(rows.low, now)
     announce(rated, bill_ids, day, now)
 
 
@@ -85,6 +88,7 @@ class _Rows:
         self.accounts: list[tuple[Any, ...]] = []
         self.news: dict[int, tuple[tuple[str, datetime], ...]] = {}
         self.balances: dict[int, int] = {}
+        self.low: list[notices.LowBalance] = []
 
     def add(self, bill_id: int, one: RatedDay) -> None:
         """The rows of one account's bill: revenue recognised with each drawdown, the due taken from the balance."""
@@ -108,6 +112,9 @@ class _Rows:
             self.transfers.append(f"{account.id}\t{USAGE}\t{due}\t{self.time}\tbill:{bill_id}\t{balance}\t")
             if change.news:
                 self.news[account.id], self.balances[account.id] = change.news, balance
+            threshold = account.low_balance
+            if threshold is not None and fell_below(account.balance, balance, threshold):
+                self.low.append(notices.LowBalance(account.id, balance, int(threshold), f"bill:{bill_id}"))
         if recognised:
             self.transfers.append(
                 f"{account.id}\t{RECOGNITION}\t{recognised}\t{self.time}\tbill:{bill_id}\t{bulk.NULL}\t"

@@ -103,7 +103,7 @@ def entitlement_shape(entitlement: Entitlement) -> dict[str, Any]:
     return {
         "account_id": str(entitlement.account_id),
         "allowed": entitlement.allowed,
-        "reason": None if entitlement.allowed else entitlement.standing,
+        "reason": entitlement.reason,
         "status": entitlement.standing,
         "suspends_at": moment(suspends_at(entitlement.arrears_since)),
         "amount_to_clear": fen(max(-entitlement.balance, 0)),

@@ -2,10 +2,11 @@
 
 from django.urls import path
 
-from settlement.pages import bills, held, mode, overview, shop
+from settlement.pages import bills, closing, held, mode, overview, shop
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
+    path("account/close/", closing.close, name="close-account"),
     path("packs/", held.packs, name="packs"),
     path("packs/<int:pk>/", held.pack, name="pack"),
     path("packs/<int:pk>/refund/", held.refund, name="refund"),

@@ -18,6 +18,7 @@ from accounts.models import Account, User
 from packs.models import Order, SkuPrice
 from settlement.models import Bill
 from tests.conftest import Clock
+from tests.mailbox import sign_up_in
 from tests.worlds import assert_books, at, event, top_up
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,17 +38,9 @@ def report(site: LiveServer, key: str, *events: dict[str, Any]) -> dict[str, Any
     return answer
 
 
-def fill_in(page: Page, **fields: str) -> None:
-    """Fill a form's fields by their names and send it."""
-    for name, value in fields.items():
-        page.locator(f"main [name={name}]").fill(value)
-    page.locator("main button[type=submit]").first.click()
-
-
 def test_from_signing_up_to_reading_the_bill(page: Page, live_server: LiveServer, clock: Clock) -> None:
     clock.move(at("2026-03-05T09:00"))
-    page.goto("/sign-up/")
-    fill_in(page, name="云岚连锁", email="owner@example.com", password=PASSWORD)
+    sign_up_in(page, "云岚连锁", "owner@example.com", PASSWORD)
     expect(page.locator(".figures")).to_contain_text("0.00元")
     expect(page.get_by_text("还没有资源包。按量计费，用多少付多少。")).to_be_visible()
     account = Account.objects.get(user__email="owner@example.com")
@@ -101,8 +94,7 @@ def test_from_signing_up_to_reading_the_bill(page: Page, live_server: LiveServer
 
 def test_arrears_suspension_and_the_way_out(page: Page, live_server: LiveServer, clock: Clock) -> None:
     clock.move(at("2026-03-01T09:00"))
-    page.goto("/sign-up/")
-    fill_in(page, name="青石便利", email="debtor@example.com", password=PASSWORD)
+    sign_up_in(page, "青石便利", "debtor@example.com", PASSWORD)
     account = Account.objects.get(user__email="debtor@example.com")
     top_up(account, "10", "2026-03-01T09:00")
     _, key = make_key(account_id=None, name="platform", now=at("2026-03-01T09:00"))
@@ -152,8 +144,7 @@ def test_staff_edit_a_price_and_the_shop_shows_it(page: Page, live_server: LiveS
     page.get_by_role("link", name="pet-100k").first.click()
     expect(page.locator("body")).to_contain_text("促销")
     page.context.clear_cookies()
-    page.goto("/sign-up/")
-    fill_in(page, name="alice", email="alice@example.com", password=PASSWORD)
+    sign_up_in(page, "alice", "alice@example.com", PASSWORD)
     page.goto("/buy/")
     expect(page.get_by_role("button", name="宠物识别 10 万次，200 元，比按量省 20%")).to_be_visible()
     assert_books()
@@ -165,8 +156,7 @@ def test_nothing_overflows_and_keys_alone_can_buy(
 ) -> None:
     clock.move(at("2026-03-05T09:00"))
     page.set_viewport_size({"width": width, "height": 900})
-    page.goto("/sign-up/")
-    fill_in(page, name="一个名字很长的连锁餐饮管理有限公司", email="long@example.com", password=PASSWORD)
+    sign_up_in(page, "一个名字很长的连锁餐饮管理有限公司", "long@example.com", PASSWORD)
     account = Account.objects.get(user__email="long@example.com")
     top_up(account, "123456789.01", "2026-03-05T09:00")
     page.goto("/buy/")

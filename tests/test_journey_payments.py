@@ -11,7 +11,8 @@ from accounts.models import Account, Payment
 from accounts.payments.chasing import chase
 from packs.models import Checkout, Order
 from tests.conftest import Clock
-from tests.test_journey import PASSWORD, fill_in
+from tests.mailbox import sign_up_in
+from tests.test_journey import PASSWORD
 from tests.worlds import assert_books, at, top_up, yuan
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,8 +26,7 @@ def site_url(live_server: LiveServer, settings: object) -> None:
 
 def signed_up(page: Page, clock: Clock, balance: str | None = None) -> Account:
     clock.move(at("2026-03-10T10:00"))
-    page.goto("/sign-up/")
-    fill_in(page, name="云岚连锁", email="owner@example.com", password=PASSWORD)
+    sign_up_in(page, "云岚连锁", "owner@example.com", PASSWORD)
     expect(page.locator(".figures")).to_contain_text("0.00元")
     account = Account.objects.get(user__email="owner@example.com")
     if balance:

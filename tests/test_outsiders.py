@@ -9,7 +9,9 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from accounts.keys import make_key
-from accounts.models import Account, User
+from accounts.letters import token_of
+from accounts.logins import ask_email
+from accounts.models import Account, Letter, User
 from accounts.opening import open_account
 from accounts.payments import gateway as gateways
 from packs.checkout import begin_checkout
@@ -30,6 +32,9 @@ OPEN_PAGES = {
     "readyz",
     "metrics",
     "sign-up",
+    "sign-up-sent",
+    "sign-up-confirm",
+    "confirm-contact",
     "sign-in",
     "sign-out",
     "password-reset",
@@ -44,7 +49,7 @@ OPEN_PAGES = {
 """Pages for anyone."""
 EITHERS = {"api-webhooks", "api-webhook", "api-webhook-rotate", "api-webhook-enable", "api-deliveries", "api-resend"}
 """API calls of customers and the platform, each for its own."""
-OWN_FIELDS = ("delivery_pk", "act", "number", "gateway")
+OWN_FIELDS = ("delivery_pk", "act", "number", "gateway", "token")
 """Fields of routes that name one thing wherever they stand."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ADMIN_OPEN = {"login", "logout", "jsi18n"}
@@ -95,6 +100,9 @@ class Alices:
         checkout = begin_checkout(account_id=self.account.pk, lines=lines, key="short", gateway=gateway, now=now)
         assert isinstance(checkout, Checkout)
         assert checkout.payment is not None
+        assert self.account.user is not None
+        ask_email(user=self.account.user, email="new@example.com", language="en", now=timezone.now())
+        self.things |= {"token": token_of(Letter.objects.get(to="new@example.com"))}
         self.things |= {"checkout": checkout.pk, "number": checkout.payment.number, "gateway": "sandbox"}
 
     def address(self, name: str) -> str:

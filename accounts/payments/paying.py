@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils.crypto import get_random_string
 
-from accounts.ledger import ReferenceReused, lock_account, record_top_up
+from accounts.ledger import AccountClosed, ReferenceReused, lock_account, record_top_up
 from accounts.payments.gateway import Gateway, Report, Trade
 from accounts.payments.models import LEAST, MOST, WAITS, Payment
 from iss_billing.days import SHANGHAI
@@ -41,7 +41,8 @@ def start_payment(
 ) -> Payment:
     """Begin a payment of `amount` fen; the same key of the same account again is the same payment.
 
-    Raises AccountUnknown, AmountOutOfBounds.
+    A closed account pays only what it owes: late usage of its last days. Raises AccountUnknown, AmountOutOfBounds,
+    AccountClosed.
     """
     if not LEAST <= amount <= MOST:
         raise AmountOutOfBounds(f"a payment is of {format_decimal(LEAST, 2)} to {format_decimal(MOST, 2)} CNY")
@@ -50,6 +51,8 @@ def start_payment(
         known = Payment.objects.filter(account=account, key=key).first()
         if known is not None:
             return known
+        if account.closed_at is not None and amount > -account.balance:
+            raise AccountClosed("a closed account pays no more than it owes")
         return Payment.objects.create(
             account=account,
             number=f"{now.astimezone(SHANGHAI):%Y%m%d}{get_random_string(16, '0123456789')}",

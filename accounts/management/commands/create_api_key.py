@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts.keys import make_key
-from accounts.ledger import find_account
+from accounts.keys import TooManyKeys, make_key
+from accounts.ledger import AccountClosed, find_account
 from iss_billing.commands import ClockCommand
 
 
@@ -31,5 +31,8 @@ class Command(ClockCommand):
             account = find_account(options["account"])
             if account is None:
                 raise CommandError(f"there is no account {options['account']}")
-        _, plain = make_key(account_id=account.pk if account else None, name=options["name"][:120], now=now)
+        try:
+            _, plain = make_key(account_id=account.pk if account else None, name=options["name"][:120], now=now)
+        except (TooManyKeys, AccountClosed) as error:
+            raise CommandError(str(error)) from error
         return {"key": plain}

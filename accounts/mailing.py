@@ -1,0 +1,52 @@
+"""Sending the rows of an outbox: each in a transaction of its own that holds it, tried again with growing pauses."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from smtplib import SMTPException
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY = timedelta(minutes=1)
+LAST_RETRY = timedelta(hours=6)
+
+
+def send_due(rows: QuerySet[Any], send: Callable[[Any], list[str]], now: datetime, limit: int = 500) -> int:
+    """Send the rows that are due; how many were told. `send` mails one and says which fields it set beside.
+
+    Two workers never hold the same row. A mail server that fails is tried again later.
+    """
+    due = rows.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now), sent_at=None).order_by("id")
+    return sum(_send_one(rows, pk, send, now) for pk in list(due.values_list("pk", flat=True)[:limit]))
+
+
+def _send_one(rows: QuerySet[Any], pk: int, send: Callable[[Any], list[str]], now: datetime) -> bool:
+    with transaction.atomic():
+        held = rows.select_for_update(skip_locked=True, of=("self",))
+        row = held.filter(pk=pk, sent_at=None).first()
+        if row is None:
+            return False
+        set_beside: list[str] = []
+        try:
+            set_beside = send(row)
+        except (OSError, SMTPException) as error:
+            wait = min(LAST_RETRY, FIRST_RETRY * 2 ** min(row.attempts, 12))
+            row.next_attempt_at, row.last_error = now + wait, str(error)[:500]
+            log.warning("%s %s was not mailed, next attempt at %s: %s", row._meta.model_name, pk, now + wait, error)
+        else:
+            row.sent_at = now
+        row.attempts = min(row.attempts + 1, 32000)
+        row.save(update_fields=["sent_at", "attempts", "next_attempt_at", "last_error", *set_beside])
+        return row.sent_at is not None
+
+
+def mail(name: str, subject: str, body: str, to: list[str], cc: list[str] | None = None) -> None:
+    """Send one mail; `name` makes its id, the same at every attempt: a mail server may drop what it has seen."""
+    host = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
+    EmailMessage(subject, body, to=to, cc=cc or [], headers={"Message-ID": f"<{name}@{host}>"}).send()
