@@ -14,8 +14,8 @@ from iss_billing.staff import LookOnly, LookOnlyInline
 from packs.models import Pack
 from packs.refunds import RefundRefused
 from settlement import admin_account, admin_failures, admin_incoming, admin_reports, admin_runs  # noqa: F401 - they register their pages
-from settlement import price_run_admin as price_run_admin
 from settlement import closing_admin as closing_admin
+from settlement import price_run_admin as price_run_admin
 from settlement.models import Bill, BillLine, Drawdown
 from settlement.staff_refunds import refund_used_pack, staff_refund_amount
 

@@ -162,6 +162,7 @@ class Migration(migrations.Migration):
                     ("pack_exhausted", "pack used up"),
                     ("endpoint_disabled", "webhook turned off"),
                     ("checkout", "waiting purchase"),
+                    ("price_rise", "price rise"),
                     ("balance_low", "balance running low"),
                     ("bill_ready", "bill"),
                     ("email_asked", "change of the e-mail address asked for"),
