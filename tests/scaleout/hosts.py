@@ -93,7 +93,7 @@ def environment() -> dict[str, str]:
     """The environment of every process on every host: a production's."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SCALEOUT_ACCOUNTS") if name in os.environ}
     return kept | {
-        "SECRET_KEY": "for the scale-out only",
+        "SECRET_KEY": "a secret of the scale-out, which guards nothing: its hosts end with it",
         "ALLOWED_HOSTS": "billing.invalid",
         "DATABASE_URL": f"postgres://iss@{BASE.address}:5432/iss",
         "REDIS_URL": f"redis://:{PASSWORD}@{BASE.address}:6379/0",

@@ -86,7 +86,7 @@ class Cluster:
             "PYTHONUNBUFFERED": "1",
             "DJANGO_SETTINGS_MODULE": "tests.torture.settings",
             "DEBUG": "0",
-            "SECRET_KEY": "for the torture only",
+            "SECRET_KEY": "a secret of the torture, which guards nothing: its servers end with it",
             "ALLOWED_HOSTS": "localhost",
             "TRUSTED_PROXIES": "127.0.0.1",
             "API_RATE_LIMITS": "off",
