@@ -83,3 +83,30 @@ def switch_mode(*, account_id: int, mode: str, now: datetime) -> None:
             raise InArrears("an account in arrears cannot switch its billing mode")
         if mode != mode_on(account_id, next_day(today)):
             ModeChange.objects.create(account=account, effective_day=next_day(today), mode=mode, decided_at=now)
+
+
+class ModeState(NamedTuple):
+    """Today's mode, from which day on it has been in force (None: it always was), and the switch that is pending."""
+
+    mode: str
+    since: date | None
+    pending: Pending | None
+
+
+def mode_state(account_id: int, today: date) -> ModeState:
+    """What pages say of an account's billing mode, in one statement."""
+    tomorrow = next_day(today)
+    words = ModeChange.objects.filter(account_id=account_id, effective_day__lte=tomorrow)
+    # of several words for one day the last counts
+    by_day = dict(words.order_by("effective_day", "id").values_list("effective_day", "mode"))
+    announced = by_day.pop(tomorrow, None)
+    days = sorted(by_day, reverse=True)
+    mode = by_day[days[0]] if days else DEFAULT
+    since: date | None = None
+    for day in days:
+        if by_day[day] != mode:
+            break
+        since = day
+    else:
+        since = since if mode != DEFAULT else None
+    return ModeState(mode, since, Pending(announced, tomorrow) if announced not in (None, mode) else None)
