@@ -56,6 +56,9 @@ def also_when_closed(view: V) -> V:
     return view
 
 
-def page_of(request: HttpRequest, rows: Any, size: int = 50) -> Page[Any]:
-    """The page of `rows` that `?page=` names; the nearest one where it names none."""
-    return Paginator(rows, size).get_page(request.GET.get("page"))
+def page_of(request: HttpRequest, rows: Any, size: int = 50, *, count: int | None = None) -> Page[Any]:
+    """The page of `rows` that `?page=` names; the nearest one where it names none. A known `count` is not asked for."""
+    paginator: Paginator[Any] = Paginator(rows, size)
+    if count is not None:
+        paginator.__dict__["count"] = count
+    return paginator.get_page(request.GET.get("page"))

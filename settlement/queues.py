@@ -15,6 +15,7 @@ from django.db.models.functions import JSONObject, RowNumber
 
 from iss_billing import bulk
 from packs.models import REFUND_WINDOW, Item, Pack
+from settlement.models import Drawdown
 
 SHOWN = 5
 """Packs of a type, from the one in use on."""
@@ -132,3 +133,17 @@ def drawn_by_day(rows: Iterable[Record]) -> dict[date, int]:
     for row in rows:
         found[row.day] = found.get(row.day, 0) + row.quantity
     return found
+
+
+class DrawnDay(NamedTuple):
+    """What was drawn from a pack of a day's usage, in so many drawdowns."""
+
+    day: date
+    quantity: int
+    rows: int
+
+
+def drawn_daily(pack_id: int) -> list[DrawnDay]:
+    """All that was drawn from one pack, by day of usage, the oldest first."""
+    days = Drawdown.objects.filter(pack_id=pack_id).order_by("line__bill__day").values_list("line__bill__day")
+    return [DrawnDay(day, int(quantity), rows) for day, quantity, rows in days.annotate(Sum("quantity"), Count("id"))]

@@ -8,6 +8,7 @@ urlpatterns = [
     path("", overview.overview, name="overview"),
     path("account/close/", closing.close, name="close-account"),
     path("packs/", held.packs, name="packs"),
+    path("packs/types/<slug:code>/", held.queue, name="queue"),
     path("packs/<int:pk>/", held.pack, name="pack"),
     path("packs/<int:pk>/refund/", held.refund, name="refund"),
     path("buy/", shop.buy, name="buy"),

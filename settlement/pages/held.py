@@ -1,11 +1,11 @@
 """Held packs: by type in drawing order, with their drawdowns and their refund."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import F, Max, Window
-from django.db.models.functions import RowNumber
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef, Subquery, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -13,97 +13,130 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.customers import customer_page, page_of
-from accounts.models import MODES, Account
-from accounts.modes import mode_on, mode_since, pending_mode
+from accounts.models import Account
+from accounts.modes import mode_state
 from iss_billing import formats
 from iss_billing.days import day_of
-from packs.holdings import Holding, holdings
-from packs.models import Pack, PackStatus
+from packs.models import Item, Pack, PackStatus, PackType
 from packs.refunds import RefundRefused, refund_pack
+from packs.tariff import tariff_on
+from settlement.burn import LOOK_BACK, Burning, begins, burn
 from settlement.estimate import Estimate, load_unsettled, rate_unsettled
-from settlement.models import Drawdown
-
-PACKS_SHOWN = 20
-"""Of one type, on the page of packs: the next in drawing order."""
-ENDED_SHOWN = 50
-MOST_WEEK = 7
-WARN_BELOW = 10
-"""Percent of a type's last pack below which its bar warns."""
+from settlement.pace import runs_out
+from settlement.panels import SOON, burn_chart, burn_table, by_urgency, panel
+from settlement.queues import Record, drawn_daily, is_open, records, shown_packs
+from settlement.recent import recent
 
 
 @customer_page
 @require_GET
 def packs(request: HttpRequest, account: Account) -> HttpResponse:
-    """Every pack: by type in drawing order, with its latest drawdowns and its refund; then the ended ones."""
+    """Every type held, the soonest empty first: what is left, its burn-down, its queue; then the ended packs."""
     now = timezone.now()
     today = day_of(now)
-    mode = mode_on(account.pk, today)
-    held = holdings(account.pk, today, mode)
-    shown = [pack for holding in held for pack in holding.packs[:PACKS_SHOWN]]
-    drawdowns = _latest_drawdowns([pack.pk for pack in shown])
-    open_packs = [pack.pk for holding in held for pack in holding.packs]
-    ended = Pack.objects.filter(account=account).exclude(pk__in=open_packs).select_related("pack_type", "sku")
+    lately, state, tariff = recent(account.pk, today), mode_state(account.pk, today), tariff_on(today)
+    shown = shown_packs(account.pk, today, now, _page_asked(request))
+    drawn = records(
+        [pack.pk for queue in shown.types.values() for pack in queue],
+        lately.last - timedelta(days=LOOK_BACK),
+        [pack.pk for pack in shown.ended],
+    )
+    panels = [
+        panel(queue, mode=state.mode, today=today, now=now, lately=lately, tariff=tariff, records=drawn)
+        for queue in shown.types.values()
+    ]
     context = {
-        "panels": [_panel(holding, drawdowns, now) for holding in held],
-        "ended": _ended(
-            ended.annotate(last_day=Max("drawdowns__line__bill__day")).order_by("-id")[:ENDED_SHOWN], today
-        ),
-        "mode": mode,
-        "pending": pending_mode(account.pk, today),
-        "since": mode_since(account.pk, today),
-        "mode_name": dict(MODES)[mode],
+        "panels": by_urgency(panels),
+        "ended": [_ended(pack, drawn.get(pack.pk, []), today) for pack in shown.ended],
+        "page": shown.page,
+        "state": state,
     }
     return render(request, "settlement/packs.html", context)
 
 
-def _panel(holding: Holding, drawdowns: dict[int, list[Drawdown]], now: datetime) -> dict[str, Any]:
-    covers = [item.name for item in holding.pack_type.covers.all()]
-    rows = [
-        {
-            "pack": pack,
-            "first": place == 0,
-            "drawdowns": drawdowns.get(pack.pk, []),
-            "refundable_until": pack.refundable_until(now),
-            "low": pack.remaining * 100 < pack.total * WARN_BELOW and len(holding.packs) == 1,
-        }
-        for place, pack in enumerate(holding.packs[:PACKS_SHOWN])
-    ]
-    more = len(holding.packs) - len(rows)
-    return {"holding": holding, "covers": covers if len(covers) > 1 else [], "rows": rows, "more": more}
+def _page_asked(request: HttpRequest) -> int:
+    text = request.GET.get("page", "")
+    return max(int(text), 1) if text.isascii() and text.isdigit() and len(text) <= 6 else 1
 
 
-def _latest_drawdowns(pack_ids: list[int]) -> dict[int, list[Drawdown]]:
-    """The latest drawdowns of each pack, newest first."""
-    newest = Window(RowNumber(), partition_by=F("pack_id"), order_by=F("id").desc())
-    rows = Drawdown.objects.filter(pack_id__in=pack_ids).annotate(place=newest).filter(place__lte=MOST_WEEK)
-    found: dict[int, list[Drawdown]] = {}
-    for drawn in rows.select_related("line__bill", "line__item").order_by("-id"):
-        found.setdefault(drawn.pack_id, []).append(drawn)
-    return found
+def _ended(pack: Pack, last: list[Record], today: date) -> dict[str, Any]:
+    """A pack that is over: how it ended, on which day, by which bill."""
+    status = pack.status_on(today, "")
+    on = day_of(pack.refunded_at) if pack.refunded_at else last[0].day if last else pack.valid_until
+    bill = last[0].bill_id if status == PackStatus.EXHAUSTED and last else None
+    return {
+        "pack": pack,
+        "status": status,
+        "on": pack.valid_until if status == PackStatus.EXPIRED else on,
+        "bill": bill,
+    }
 
 
-def _ended(rows: Any, today: date) -> list[dict[str, Any]]:
-    """Packs that are over, with how they ended."""
-    found = []
-    for pack in rows:
-        status = pack.status_on(today, "")
-        on = day_of(pack.refunded_at) if status == PackStatus.REFUNDED else pack.last_day
-        found.append({"pack": pack, "status": status, "on": on or pack.valid_until})
-    return found
+@customer_page
+@require_GET
+def queue(request: HttpRequest, account: Account, code: str) -> HttpResponse:
+    """All open packs of one type in drawing order, page by page."""
+    now = timezone.now()
+    today = day_of(now)
+    kind = get_object_or_404(PackType, code=code)
+    rows = Pack.objects.filter(is_open(today), account=account, pack_type=kind).order_by("id")
+    page = page_of(request, rows)
+    state = mode_state(account.pk, today)
+    context = {
+        "pack_type": kind,
+        "page": page,
+        "rows": [
+            {"pack": pack, "place": page.start_index() + place, "refundable_until": pack.refundable_until(now)}
+            for place, pack in enumerate(page)
+        ],
+        "frozen": kind.requires_billing_mode not in (None, state.mode),
+    }
+    return render(request, "settlement/queue.html", context)
 
 
 @customer_page
 @require_GET
 def pack(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
-    """One pack with every drawdown, newest first."""
-    rows = Pack.objects.filter(account=account).select_related("pack_type", "sku", "order_line")
-    found = get_object_or_404(rows, pk=pk)
+    """One pack: what is left and until when, its burn-down, every drawdown, its refund."""
     now = timezone.now()
-    drawdowns = found.drawdowns.select_related("line__bill", "line__item").order_by("-id")
+    today = day_of(now)
+    ahead = Pack.objects.filter(is_open(today), account=account, pack_type=OuterRef("pack_type"), pk__lt=OuterRef("pk"))
+    before = ahead.order_by().values("pack_type").annotate(units=Sum("remaining")).values("units")
+    items = Item.objects.filter(pack_types=OuterRef("pack_type")).values("id")
+    rows = Pack.objects.filter(account=account).select_related("pack_type", "sku", "order_line")
+    found = get_object_or_404(rows.annotate(ahead=Subquery(before), items=ArraySubquery(items)), pk=pk)
+    state, lately = mode_state(account.pk, today), recent(account.pk, today)
+    status = found.status_on(today, state.mode)
+    daily = drawn_daily(found.pk)
+    active = status == PackStatus.ACTIVE
+    pace = lately.use_per_day({(item, found.pack_type.region) for item in found.items}) if active else None
+    last = lately.last if found.remaining else max((day.day for day in daily), default=lately.last)
+    burning = Burning(
+        found.total,
+        found.remaining + found.refunded_quantity,
+        found.effective_day,
+        {day.day: day.quantity for day in daily},
+        int(found.ahead or 0),
+    )
+    drawn = burn([burning], pace, last, look_back=None)
+    empty = runs_out(burning.ahead + burning.remaining, pace, lately.last)
     context = {
         "pack": found,
-        "status": found.status_on(day_of(now), mode_on(account.pk, day_of(now))),
-        "page": page_of(request, drawdowns),
+        "status": status,
+        "state": state,
+        "empty": empty,
+        "begins": begins(burning, pace, lately.last) if burning.ahead else None,
+        "pace_known": pace is not None,
+        "low": empty is not None and empty <= today + timedelta(days=SOON),
+        "chart": burn_chart(drawn, found.pack_type.unit, [1], [burning], today, frozen=status == PackStatus.FROZEN),
+        "table": burn_table(drawn),
+        "charted": bool(daily) or found.remaining > 0,
+        "heads": [1],
+        "page": page_of(
+            request,
+            found.drawdowns.select_related("line__bill", "line__item").order_by("-id"),
+            count=sum(d.rows for d in daily),
+        ),
         "refundable_until": found.refundable_until(now),
     }
     return render(request, "settlement/pack.html", context)

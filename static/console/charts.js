@@ -26,8 +26,8 @@
     type: "category", data, axisTick: { show: false }, axisLine: { lineStyle: { color: css("--iss-line") } },
     axisLabel: { ...axisText(), interval }, ...more,
   });
-  const frame = (top) => ({
-    animation: false, textStyle: { fontFamily: font() }, grid: { left: 52, right: 26, top, bottom: 28 },
+  const frame = (top, grid = {}) => ({
+    animation: false, textStyle: { fontFamily: font() }, grid: { left: 52, right: 26, top, bottom: 28, ...grid },
   });
   // three even steps above the highest value
   const steps = (highest) => {
@@ -105,12 +105,12 @@
         }],
       };
     },
-    // {unit, digits, scale, days: [text], highest: int, today: {at, label} | null,
+    // {unit, digits, scale, days: [text], highest: int, frozen, today: {at, label} | null,
     //  series: [{name, token, data: [int | null], dashed, area, mark: {at, value, label, short} | null}]}
     burn(d) {
       const highest = d.highest / d.scale;
       return {
-        ...frame(38),
+        ...frame(38, d.frozen ? { show: true, borderWidth: 0, backgroundColor: css("--iss-frozen-soft") } : {}),
         tooltip: tooltip({
           formatter: (points) => [points[0].axisValue, ...points.filter((p) => typeof p.value === "number")
             .map((p) => `${p.seriesName}  ${number(p.value, d.digits)} ${d.unit}`)].join("\n"),
