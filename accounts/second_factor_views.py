@@ -127,7 +127,9 @@ def _enrol(request: HttpRequest, user: User) -> HttpResponse:
 def new_codes_page(request: HttpRequest) -> HttpResponse:
     """Ten new codes on paper, against a code of the telephone."""
     user = _member(request)
-    if user is None or not user.is_verified():  # type: ignore[attr-defined]  # as above
+    if user is None:
+        return redirect_to_login(request.get_full_path(), reverse("admin:login"))
+    if not user.is_verified():  # type: ignore[attr-defined]  # as above
         return redirect("admin:second-factor")
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():

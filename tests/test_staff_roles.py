@@ -1,0 +1,339 @@
+"""Every address of the admin and every action, asked and posted to as each role, against what each may.
+
+An address that is not told of here fails: who adds one says whose it is.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import time_machine
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model
+from django.http import HttpRequest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts import audit_log
+from accounts.keys import make_key
+from accounts.models import Account, Transfer, User
+from accounts.opening import open_account
+from iss_billing import roles
+from iss_billing.roles import ADMINISTRATOR, FINANCE, PRICING, SUPPORT
+from packs.models import Pack
+from settlement.models import Alarm, SettlementFailure, SettlementRun, UsageRefusal
+from tests.test_outsiders import ADMIN, ROUTES, Alices
+from tests.worlds import at
+
+pytestmark = pytest.mark.django_db
+
+JUNIOR = "no role"
+CUSTOMER = "customer"
+NOBODY: frozenset[str] = frozenset()
+STAFF = frozenset({SUPPORT, PRICING, FINANCE, ADMINISTRATOR})
+LOOK, HELP = STAFF, STAFF - {PRICING}
+MONEY, PRICES = frozenset({FINANCE, ADMINISTRATOR}), frozenset({PRICING, ADMINISTRATOR})
+BOOKS, LOGINS = STAFF - {SUPPORT}, frozenset({ADMINISTRATOR})
+ANY = STAFF | {JUNIOR}
+
+LOOKED_AT = {
+    "accounts_account",
+    "accounts_apikey",
+    "accounts_auditentry",
+    "accounts_delivery",
+    "accounts_endpoint",
+    "accounts_notice",
+    "accounts_payment",
+    "accounts_transfer",
+    "accounts_user",
+    "packs_checkout",
+    "packs_item",
+    "packs_order",
+    "packs_pack",
+    "packs_packtype",
+    "packs_sku",
+    "settlement_alarm",
+    "settlement_bill",
+    "settlement_settlementfailure",
+    "settlement_settlementrun",
+    "settlement_usagerefusal",
+}
+"""Models that every role looks at, and nobody adds, changes or deletes by hand, but for what `MATRIX` says."""
+
+Who = frozenset[str]
+MATRIX: dict[str, tuple[Who, Who]] = {
+    # what every member of staff has
+    "index": (ANY, ANY),
+    "app_list": (STAFF, STAFF),
+    "jsi18n": (ANY, NOBODY),
+    "password_change": (ANY, ANY),
+    "password_change_done": (ANY, NOBODY),
+    "second-factor": (ANY, ANY),
+    "second-factor-codes": (ANY, ANY),
+    "view_on_site": (NOBODY, NOBODY),
+    "autocomplete": (NOBODY, NOBODY),
+    # customers
+    "accounts_account_top-up": (MONEY, MONEY),
+    "accounts_account_adjust": (MONEY, MONEY),
+    "accounts_account_unlock": (HELP, HELP),
+    "accounts_account_reset-mail": (HELP, HELP),
+    "accounts_notice_resend": (HELP, HELP),
+    "packs_pack_refund": (MONEY, MONEY),
+    # keys act for accounts, and the platform's for all of them
+    "accounts_apikey_add": (LOGINS, LOGINS),
+    "accounts_apikey_revoke": (LOGINS, LOGINS),
+    # prices
+    "packs_sku_change": (LOOK, PRICES),
+    "packs_item_change": (LOOK, PRICES),
+    # the night
+    "incoming": (LOOK, LOOK),
+    "settlement_settlementfailure_retry": (MONEY, MONEY),
+    # the books
+    "reports": (BOOKS, BOOKS),
+    "report-receivables": (BOOKS, BOOKS),
+    "report-movements": (BOOKS, BOOKS),
+    "report-trial-balance": (BOOKS, BOOKS),
+    # staff themselves
+    "accounts_user_add": (LOGINS, LOGINS),
+    "accounts_user_change": (LOOK, LOGINS),
+    "accounts_user_reset-second-factor": (LOGINS, LOGINS),
+    "auth_user_password_change": (LOGINS, LOGINS),
+    "auth_group_changelist": (LOGINS, LOGINS),
+    "auth_group_change": (LOGINS, NOBODY),
+    "auth_group_history": (LOGINS, LOGINS),
+    "auth_group_add": (NOBODY, NOBODY),
+    "auth_group_delete": (NOBODY, NOBODY),
+}
+"""Who may GET and who may POST, by the address's name."""
+OF_A_MODEL: dict[str, tuple[Who, Who]] = {
+    "changelist": (LOOK, LOOK),  # without actions a POST is a look
+    "history": (LOOK, LOOK),
+    "change": (LOOK, NOBODY),
+    "add": (NOBODY, NOBODY),
+    "delete": (NOBODY, NOBODY),
+}
+ACTIONS: dict[str, dict[str, Who]] = {}
+"""Actions of a model's list, and whose they are."""
+ANYBODYS = {"login", "logout"}
+FORM = {
+    "amount_0": "5",
+    "amount_1": "CNY",
+    "amount": "5",
+    "reference": "r",
+    "reason": "because",
+    "new_price_0": "9.99",
+    "new_price_1": "CNY",
+    "new_price": "9.99",
+    "region": "cn-mainland",
+    "per": "1000",
+    "effective_day": "2026-04-01",
+    "name": "a key",
+    "email": "new@example.com",
+    "is_superuser": "on",
+    "is_staff": "on",
+    "password1": "a long enough password",
+    "password2": "a long enough password",
+    "post": "yes",
+}
+"""What would be enough for every form, were it taken."""
+
+
+def allowed(name: str) -> tuple[Who, Who]:
+    """Who may GET and POST an address; fails where nobody has said so."""
+    if name in MATRIX:
+        return MATRIX[name]
+    model, _separator, page = name.rpartition("_")
+    assert model in LOOKED_AT, f"say in MATRIX or LOOKED_AT whose admin:{name} is"
+    assert page in OF_A_MODEL, f"say in MATRIX whose admin:{name} is"
+    return OF_A_MODEL[page]
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[None]:
+    """Noon of 8 March 2026."""
+    with time_machine.travel(at("2026-03-08T12:00"), tick=False):
+        yield
+
+
+@pytest.fixture
+def world() -> Account:
+    """A row of everything that the admin shows."""
+    alice = Alices().account
+    run = SettlementRun.objects.latest("pk")
+    SettlementFailure.objects.create(run=run, account=alice, day=run.through_day, error="x")
+    Alarm.objects.create(kind="silent", reference="r", subject="s", body="b", created_at=timezone.now())
+    UsageRefusal.objects.create(day=run.through_day, source="/edge", code="too_old", events=1)
+    alice.notices.create(kind="endpoint_disabled", reference="r", data={"url": "x", "gone": True}, created_at=run.now)
+    audit_log.record("account.adjust", by=None, now=timezone.now(), subject=alice, reason="x")
+    return alice
+
+
+def signed_in(role: str) -> Client:
+    client = Client(headers={"Accept-Language": "en"})
+    if role == CUSTOMER:
+        user = open_account(name="bob", now=timezone.now(), email="bob@example.com", password="x").user
+        assert user is not None
+    else:
+        user = User.objects.create_user(f"{role.replace(' ', '-')}@example.com", "x", is_staff=True)
+        if role != JUNIOR:
+            user.groups.add(Group.objects.get(name=role))
+    client.force_login(user)
+    return client
+
+
+def row_of(name: str, alice: Account) -> Model:
+    """The row that an address is about."""
+    if name.startswith(("accounts_account", "second")):
+        return alice
+    if name.startswith(("accounts_user", "auth_user")):
+        assert alice.user is not None
+        return alice.user
+    app, model = name.split("_")[:2]
+    row = apps.get_model(app, model)._default_manager.order_by("pk").last()
+    assert row is not None, f"make a row of {app}.{model} in the world"
+    return row
+
+
+def address(full: str, alice: Account) -> str:
+    """The address of a name, about an object that is there."""
+    name = full.partition(":")[2]
+    fields = ROUTES[full].pattern.converters | dict.fromkeys(ROUTES[full].pattern.regex.groupindex)
+    known = {"app_label": "accounts", "content_type_id": ContentType.objects.get_for_model(Pack).pk, "url": "x"}
+    own = [field for field in fields if field not in known]
+    pk = (Pack.objects.latest("pk") if name == "view_on_site" else row_of(name, alice)).pk if own else None
+    return reverse(full, kwargs={field: known.get(field, pk) for field in fields})
+
+
+def everything() -> dict[str, list[Any]]:
+    """Every row of every model, but for what a look leaves behind."""
+    passing = {"Session", "AccessAttempt", "AccessLog", "AccessFailureLog"}
+    return {
+        model._meta.label: list(model._base_manager.order_by("pk").values())
+        for model in apps.get_models()
+        if model.__name__ not in passing and not model._meta.abstract
+    }
+
+
+NAMES = [name for name in ADMIN if name.partition(":")[2] not in ANYBODYS]
+
+
+def test_every_address_and_action_is_told_of() -> None:
+    for name in NAMES:
+        allowed(name.partition(":")[2])
+    request = HttpRequest()
+    request.user = User.objects.create_superuser("root@example.com")
+    found = {
+        model._meta.label_lower: set(site.get_actions(request))
+        for model, site in admin.site._registry.items()
+        if site.actions is not None or site.get_actions(request)
+    }
+    assert {name: acts for name, acts in found.items() if acts} == {name: set(acts) for name, acts in ACTIONS.items()}
+    gone = {name for name in MATRIX if f"admin:{name}" not in ROUTES}
+    assert not gone, "these addresses are no more"
+
+
+@pytest.mark.parametrize("role", [*roles.ROLES, JUNIOR, CUSTOMER])
+def test_each_role_sees_and_does_what_is_its_own_and_nothing_else(role: str, world: Account) -> None:
+    client = signed_in(role)
+    before = everything()
+    for full in NAMES:
+        name = full.partition(":")[2]
+        url = address(full, world)
+        for method, who in zip(("GET", "POST"), allowed(name), strict=True):
+            # who may is given a form with nothing in it, which does nothing; who may not, one with everything
+            may = role in who
+            response = client.get(url) if method == "GET" else client.post(url, {} if may else FORM)
+            sent_to = response.headers.get("Location", "") if response.status_code == 302 else ""
+            said = f"{role}: {method} {url}: {response.status_code} {sent_to}"
+            if role == CUSTOMER:
+                assert sent_to.startswith(reverse("admin:login")), said
+            elif may:
+                assert response.status_code in (200, 302), said
+                assert not sent_to.startswith(reverse("admin:login")), said
+            else:
+                # a list's own action, or an app's page, is not there for who may see none of it
+                assert response.status_code in (403, 404, 405), said
+    after = everything()
+    assert {label for label in after if after[label] != before[label]} == set()
+
+
+@pytest.mark.parametrize("role", [*roles.ROLES, JUNIOR])
+def test_no_list_takes_an_action_that_is_not_the_roles(role: str, world: Account) -> None:
+    client = signed_in(role)
+    before = everything()
+    for model, site in admin.site._registry.items():
+        label = model._meta.label_lower
+        row = model._default_manager.order_by("pk").last()
+        url = reverse(f"admin:{label.replace('.', '_')}_changelist")
+        for action in {"delete_selected", *ACTIONS.get(label, {}), *(getattr(site, "actions", None) or ())}:
+            if role not in ACTIONS.get(label, {}).get(str(action), NOBODY):
+                client.post(url, FORM | {"action": str(action), "_selected_action": str(row.pk if row else 1)})
+    assert everything() == before
+
+
+def test_money_is_moved_by_who_may_and_by_nobody_else(world: Account) -> None:
+    """The same whole form as each role."""
+    url = reverse("admin:accounts_account_adjust", args=[world.pk])
+    number = Transfer.objects.filter(kind="adjustment").count()
+    for role in (*roles.ROLES, JUNIOR):
+        response = signed_in(role).post(
+            url, {"amount_0": "5", "amount_1": "CNY", "reference": f"by {role}", "reason": "because"}
+        )
+        number += role in MONEY
+        assert response.status_code == (302 if role in MONEY else 403)
+        assert Transfer.objects.filter(kind="adjustment").count() == number
+
+
+def test_an_administrator_makes_nobody_a_superuser_and_touches_none(world: Account) -> None:
+    root = User.objects.create_superuser("root@example.com", "x")
+    client = signed_in(ADMINISTRATOR)
+    me = User.objects.get(email="administrator@example.com")
+    form = {"email": me.email, "is_active": "on", "is_staff": "on", "is_superuser": "on", "reason": "ambition"}
+    form |= {"groups": str(Group.objects.get(name=ADMINISTRATOR).pk)}
+    assert client.post(reverse("admin:accounts_user_change", args=[me.pk]), form).status_code == 302
+    me.refresh_from_db()
+    assert not me.is_superuser
+    for name in ("accounts_user_change", "auth_user_password_change", "accounts_user_reset-second-factor"):
+        assert client.post(reverse(f"admin:{name}", args=[root.pk]), FORM).status_code == 403
+    entry = world.audit.model.objects.latest("pk")
+    assert (entry.action, entry.reason, entry.data["roles"]) == ("login.change", "ambition", [ADMINISTRATOR])
+    assert client.post(reverse("admin:accounts_user_change", args=[me.pk]), form | {"reason": ""}).status_code == 200
+
+
+def test_logins_are_made_changed_and_given_passwords_with_an_entry_each(world: Account) -> None:
+    client = signed_in(ADMINISTRATOR)
+    new = {
+        "email": "new@example.com",
+        "usable_password": "true",
+        "password1": "tr0ub4dor and",
+        "password2": "tr0ub4dor and",
+    }
+    assert client.post(reverse("admin:accounts_user_add"), new).status_code == 302
+    made = User.objects.get(email="new@example.com")
+    support = Group.objects.get(name=SUPPORT)
+    form = {
+        "email": made.email,
+        "is_active": "on",
+        "is_staff": "on",
+        "groups": str(support.pk),
+        "reason": "new colleague",
+    }
+    assert client.post(reverse("admin:accounts_user_change", args=[made.pk]), form).status_code == 302
+    word = {"usable_password": "true", "password1": "another long one", "password2": "another long one"}
+    assert client.post(reverse("admin:auth_user_password_change", args=[made.pk]), word).status_code == 302
+    entries = world.audit.model.objects.filter(subject_id=str(made.pk), subject="accounts.user").order_by("pk")
+    assert [entry.action for entry in entries] == ["login.make", "login.change", "login.password"]
+    assert entries[1].data["roles"] == [SUPPORT]
+    assert {"is_staff", "groups"} <= set(entries[1].data["changed"])
+    assert "another long one" not in str([entry.data for entry in entries])
+
+
+def test_a_key_is_made_by_an_administrator_alone(world: Account) -> None:
+    """A key of the platform reads every account: it is no matter of support or finance."""
+    make_key(account_id=world.pk, name="x", now=timezone.now())
+    for role in (SUPPORT, PRICING, FINANCE):
+        assert signed_in(role).post(reverse("admin:accounts_apikey_add"), {"name": "k"}).status_code == 403
