@@ -25,8 +25,11 @@ from accounts.opening import open_account
 from iss_billing import roles
 from iss_billing.roles import ADMINISTRATOR, FINANCE, PRICING, SUPPORT
 from packs.models import Pack
+from packs.proposals import propose
 from settlement.models import Alarm, SettlementFailure, SettlementRun, UsageRefusal
+from settlement.price_models import PriceRun
 from tests.test_outsiders import ADMIN, ROUTES, Alices
+from tests.test_rules_prices import pack
 from tests.worlds import at
 
 pytestmark = pytest.mark.django_db
@@ -55,9 +58,11 @@ LOOKED_AT = {
     "packs_order",
     "packs_pack",
     "packs_packtype",
+    "packs_priceproposal",
     "packs_sku",
     "settlement_alarm",
     "settlement_bill",
+    "settlement_pricerun",
     "settlement_settlementfailure",
     "settlement_settlementrun",
     "settlement_usagerefusal",
@@ -87,8 +92,18 @@ MATRIX: dict[str, tuple[Who, Who]] = {
     "accounts_apikey_add": (LOGINS, LOGINS),
     "accounts_apikey_revoke": (LOGINS, LOGINS),
     # prices
-    "packs_sku_change": (LOOK, PRICES),
-    "packs_item_change": (LOOK, PRICES),
+    "packs_pricelist_changelist": (LOOK, PRICES),
+    "packs_pricelist_scheduled": (LOOK, LOOK),
+    "packs_pricelist_history": (LOOK, LOOK),
+    "packs_pricelist_export": (LOOK, LOOK),
+    "packs_pricelist_import": (LOOK, PRICES),
+    "packs_pricelist_newsize": (PRICES, PRICES),
+    "packs_pricelist_newitem": (PRICES, PRICES),
+    "packs_pricelist_cancel": (PRICES, PRICES),
+    "packs_priceproposal_decline": (PRICES, PRICES),
+    "packs_priceproposal_publish": (NOBODY, PRICES),
+    "settlement_pricerun_rehearse": (NOBODY, PRICES),
+    "settlement_pricerun_accounts": (LOOK, LOOK),
     # the night
     "incoming": (LOOK, LOOK),
     "settlement_settlementfailure_retry": (MONEY, MONEY),
@@ -118,6 +133,8 @@ OF_A_MODEL: dict[str, tuple[Who, Who]] = {
 }
 ACTIONS: dict[str, dict[str, Who]] = {}
 """Actions of a model's list, and whose they are."""
+AT_ONCE = {"packs_priceproposal_publish", "settlement_pricerun_rehearse"}
+"""What a POST without a form does: it is left to the tests of its own."""
 ANYBODYS = {"login", "logout"}
 FORM = {
     "amount_0": "5",
@@ -168,6 +185,10 @@ def world() -> Account:
     Alarm.objects.create(kind="silent", reference="r", subject="s", body="b", created_at=timezone.now())
     UsageRefusal.objects.create(day=run.through_day, source="/edge", code="too_old", events=1)
     alice.notices.create(kind="endpoint_disabled", reference="r", data={"url": "x", "gone": True}, created_at=run.now)
+    proposal = propose(cells=[pack("pet-100k", "300")], reason="r", now=timezone.now())
+    PriceRun.objects.create(
+        purpose="rehearse", proposal=proposal, first_day=run.through_day, last_day=run.through_day, started_at=run.now
+    )
     audit_log.record("account.adjust", by=None, now=timezone.now(), subject=alice, reason="x")
     return alice
 
@@ -202,7 +223,12 @@ def address(full: str, alice: Account) -> str:
     """The address of a name, about an object that is there."""
     name = full.partition(":")[2]
     fields = ROUTES[full].pattern.converters | dict.fromkeys(ROUTES[full].pattern.regex.groupindex)
-    known = {"app_label": "accounts", "content_type_id": ContentType.objects.get_for_model(Pack).pk, "url": "x"}
+    known = {
+        "kind": "csv",
+        "app_label": "accounts",
+        "content_type_id": ContentType.objects.get_for_model(Pack).pk,
+        "url": "x",
+    }
     own = [field for field in fields if field not in known]
     pk = (Pack.objects.latest("pk") if name == "view_on_site" else row_of(name, alice)).pk if own else None
     return reverse(full, kwargs={field: known.get(field, pk) for field in fields})
@@ -246,6 +272,8 @@ def test_each_role_sees_and_does_what_is_its_own_and_nothing_else(role: str, wor
         for method, who in zip(("GET", "POST"), allowed(name), strict=True):
             # who may is given a form with nothing in it, which does nothing; who may not, one with everything
             may = role in who
+            if may and method == "POST" and name in AT_ONCE:
+                continue
             response = client.get(url) if method == "GET" else client.post(url, {} if may else FORM)
             sent_to = response.headers.get("Location", "") if response.status_code == 302 else ""
             said = f"{role}: {method} {url}: {response.status_code} {sent_to}"
