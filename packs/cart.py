@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from django.db.models import Q
 from django.http import HttpRequest
 
 from accounts.models import Account
-from packs.models import Order, Sku
+from packs.models import Checkout, Sku
 from packs.offers import Shelf
 from packs.orders import MOST_LINES, MOST_PER_LINE, LineRequest
 
@@ -70,19 +71,28 @@ def clear(request: HttpRequest) -> None:
     request.session.pop(KEY, None)
 
 
+def clear_bought(request: HttpRequest, lines: Sequence[LineRequest]) -> None:
+    """Empty it where it holds just what was bought; it may have changed in another window."""
+    if {line.sku: line.quantity for line in lines} == quantities(request):
+        clear(request)
+
+
 def expect(request: HttpRequest, key: str, lines: Sequence[LineRequest]) -> None:
     """The cart waits for money: it is kept until the order with this key is placed, which no browser need see."""
     if {line.sku: line.quantity for line in lines} == quantities(request):
         request.session[EXPECTED] = [key, quantities(request)]
 
 
-def forget_bought(request: HttpRequest, account: Account) -> None:
-    """Empty the cart if what it holds was bought while it waited."""
+def waiting(request: HttpRequest, account: Account) -> Checkout | None:
+    """The account's purchase that waits for money; what this browser's cart waited for and got leaves the cart."""
     key, held = request.session.get(EXPECTED, (None, None))
-    if key is not None and Order.objects.filter(account=account, key=key).exists():
+    wanted = Q(state=Checkout.State.WAITING) | Q(key=key)
+    found = list(Checkout.objects.filter(wanted, account=account))
+    if any(one.key == key and one.state == Checkout.State.BOUGHT for one in found):
         if held == quantities(request):
             clear(request)
         del request.session[EXPECTED]
+    return next((one for one in found if one.waits), None)
 
 
 def load(request: HttpRequest, shelf: Shelf) -> Cart:

@@ -47,9 +47,10 @@ def begin(request: HttpRequest, account: Account) -> HttpResponse:
         )
     except OrderRefused as refusal:
         return refused(request, account, refusal, lines)
-    cart.expect(request, key, lines)
     if isinstance(begun, Order):
+        cart.clear_bought(request, lines)
         return redirect("order", begun.pk)
+    cart.expect(request, key, lines)
     return redirect("checkout", begun.pk)
 
 

@@ -88,10 +88,13 @@ def on_sale(now: datetime) -> Shelf:
     """What can be bought at `now`: the one place that says so for pages."""
     prices, tariff = sku_prices(now), tariff_on(day_of(now))
     skus: dict[int, list[Sku]] = defaultdict(list)
-    for sku in Sku.objects.filter(pk__in=prices).select_related("pack_type"):
+    types: dict[int, PackType] = {}
+    found = Sku.objects.filter(pk__in=prices).select_related("pack_type").prefetch_related("pack_type__covers")
+    for sku in found:
+        # the SKUs of a type share it, and with it what it covers
+        sku.pack_type = types.setdefault(sku.pack_type_id, sku.pack_type)
         skus[sku.pack_type_id].append(sku)
-    types = [kind for kind in PackType.objects.prefetch_related("covers") if skus[kind.pk]]
-    return Shelf(types, dict(skus), prices, tariff)
+    return Shelf(sorted(types.values(), key=lambda kind: kind.position), dict(skus), prices, tariff)
 
 
 def tables(shelf: Shelf) -> list[Table]:

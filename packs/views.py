@@ -107,7 +107,7 @@ def confirm(request: HttpRequest, account: Account) -> HttpResponse:
     if request.method == "POST":
         return _buy(request, account)
     now = timezone.now()
-    cart.forget_bought(request, account)
+    cart.waiting(request, account)
     chosen = cart.load(request, on_sale(now))
     if not chosen.lines:
         return redirect("buy")
@@ -132,8 +132,7 @@ def _buy(request: HttpRequest, account: Account) -> HttpResponse:
         order, _new = place_order(account_id=account.pk, lines=lines, key=key, now=now)
     except OrderRefused as refusal:
         return refused(request, account, refusal, lines)
-    if {line.sku: line.quantity for line in lines} == cart.quantities(request):
-        cart.clear(request)
+    cart.clear_bought(request, lines)
     return redirect("order", order.pk)
 
 

@@ -13,7 +13,7 @@ from iss_billing.days import day_of, next_day
 from iss_billing.money import round_half_up
 from packs.advisor import Demand, Size, Way, break_even, least, pay_as_you_go, saves, stretched, with_only
 from packs.models import Item, PackType
-from packs.offers import Shelf, on_sale
+from packs.offers import Shelf, on_sale, types_that_save
 from settlement.histories import Position, load_history, position
 from settlement.pace import per_day
 from settlement.replay import DAYS, History, Window
@@ -106,10 +106,15 @@ def advice_for(account: Account, now: datetime, *, horizon: int = DAYS, shelf: S
 
 
 def advise(account: Account, at: Position, shelf: Shelf, now: datetime, *, horizon: int = DAYS) -> Advice:
-    """As `advice_for`, of what a page has read already; a statement or two."""
+    """As `advice_for`, of what a page has read already; a statement, or two.
+
+    What a day's mode did not bill is read only for types that can save anything.
+    """
     mode = at.modes.on(account.pk, next_day(day_of(now)))
     types = [kind for kind in shelf.types if kind.requires_billing_mode in (None, mode)]
-    bound = [item for kind in types if kind.requires_billing_mode for item in kind.covers.all()]
+    bound_types = [kind for kind in types if kind.requires_billing_mode]
+    saving = types_that_save(shelf) if bound_types else set()
+    bound = [item for kind in bound_types if kind.pk in saving for item in kind.covers.all()]
     history = load_history(account, at, metered=[item for item in bound if item.requires_billing_mode], packs=False)
     return weigh(history, shelf, types, at.held, horizon)
 

@@ -88,18 +88,23 @@ def _window(now: datetime, through: date | None) -> Window:
     return Window(last - timedelta(days=DAYS - 1), last)
 
 
-def window_rules(window: Window) -> dict[date, DayRules]:
-    """The catalogue and tariff of every day that a history of the window may name."""
-    items: dict[int, ItemRule] = {}
+def window_rules(
+    window: Window, *, through: date | None = None, items: Iterable[Item] | None = None
+) -> dict[date, DayRules]:
+    """The catalogue and tariff of every day that a history of the window may name, and on `through` a later day.
+
+    `items` are all items with their pack types loaded, where they are known already.
+    """
+    known = Item.objects.prefetch_related("pack_types") if items is None else items
+    rules: dict[int, ItemRule] = {}
     covering: dict[tuple[int, str], set[int]] = defaultdict(set)
-    columns = ("pk", "position", "requires_billing_mode", "pack_types__pk", "pack_types__region")
-    for item, place, mode, pack_type, region in Item.objects.order_by().values_list(*columns):
-        items[item] = ItemRule(place, mode)
-        if pack_type is not None:
-            covering[item, region].add(pack_type)
+    for item in known:
+        rules[item.pk] = ItemRule(item.position, item.requires_billing_mode)
+        for kind in item.pack_types.all():
+            covering[item.pk, kind.region].add(kind.pk)
     frozen = {key: frozenset(types) for key, types in covering.items()}
-    tariffs = tariffs_between(_early(window), window.last)
-    return {day: DayRules(day, items, tariff, frozen) for day, tariff in tariffs.items()}
+    tariffs = tariffs_between(_early(window), through or window.last)
+    return {day: DayRules(day, rules, tariff, frozen) for day, tariff in tariffs.items()}
 
 
 class ModeWords:

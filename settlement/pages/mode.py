@@ -20,8 +20,8 @@ from iss_billing import formats
 from iss_billing.days import day_of, next_day
 from iss_billing.money import MICRO_PER_FEN, round_half_up
 from packs.models import HOME_REGION, Item, PackType
-from packs.tariff import Price, tariff_on
 from settlement.histories import Position, load_history, position, window_rules
+from settlement.rating import TariffEntry
 from settlement.replay import ItemCost, replay
 
 
@@ -30,7 +30,7 @@ class InMode:
     """The last settled days billed in one mode: its items with today's price and what they came to; fen."""
 
     mode: str
-    items: Sequence[tuple[Item, Price | None, ItemCost]]
+    items: Sequence[tuple[Item, TariffEntry | None, ItemCost]]
     days: Mapping[date, int]
     without_packs: int
     """Fen, had no packs been held."""
@@ -61,7 +61,8 @@ def billing_mode(request: HttpRequest, account: Account) -> HttpResponse:
     today = day_of(now)
     at = position(account.pk, now)
     mode, then = at.modes.on(account.pk, today), at.modes.on(account.pk, next_day(today))
-    here, there = _replayed(account, at, today, mode)
+    items = list(Item.objects.prefetch_related("pack_types"))
+    here, there = _replayed(account, at, items, today, mode)
     days = [(day, here.days[day], there.days[day]) for day in reversed(at.window.days)]
     context: dict[str, Any] = {
         "here": here,
@@ -72,22 +73,23 @@ def billing_mode(request: HttpRequest, account: Account) -> HttpResponse:
         "window": at.window,
         "known_days": (at.window.last - max(at.window.first, day_of(account.opened_at))).days + 1,
         "pending": Pending(then, next_day(today)) if then != mode else None,
-        "held": _held(at),
+        "held": _held(at, items),
         "arrears": account.balance < 0,
         "tomorrow": next_day(today),
     }
     return render(request, "packs/billing_mode.html", context)
 
 
-def _replayed(account: Account, at: Position, today: date, mode: str) -> tuple[InMode, InMode]:
+def _replayed(account: Account, at: Position, items: Sequence[Item], today: date, mode: str) -> tuple[InMode, InMode]:
     """The last days billed in today's mode throughout, and in the other."""
-    items = list(Item.objects.exclude(requires_billing_mode=None))
-    history = load_history(account, at, metered=items)
-    rules, tariff = window_rules(at.window), tariff_on(today)
+    bound = [item for item in items if item.requires_billing_mode]
+    history = load_history(account, at, metered=bound)
+    rules = window_rules(at.window, through=today, items=items)
+    tariff = rules[today].tariff
 
     def billed(by: str) -> InMode:
         outcome, bare = replay(history, rules, mode=by), replay(history, rules, mode=by, packs=())
-        own = [item for item in items if item.requires_billing_mode == by]
+        own = [item for item in bound if item.requires_billing_mode == by]
         days = {day: _fen(sum(outcome.amounts.get((day, item.pk), 0) for item in own)) for day in at.window.days}
         rows = [(item, tariff.get((item.pk, HOME_REGION)), outcome.items.get(item.pk, ItemCost())) for item in own]
         return InMode(by, rows, days, _fen(sum(bare.items[item.pk].amount for item in own if item.pk in bare.items)))
@@ -99,10 +101,10 @@ def _fen(micro: int) -> int:
     return round_half_up(micro, MICRO_PER_FEN)
 
 
-def _held(at: Position) -> list[tuple[PackType, int]]:
-    """The pack types held that count in one mode only, with their units."""
-    kinds = PackType.objects.filter(pk__in=at.held).exclude(requires_billing_mode=None)
-    return [(kind, at.held[kind.pk]) for kind in kinds]
+def _held(at: Position, items: Sequence[Item]) -> list[tuple[PackType, int]]:
+    """The pack types held that count in one mode only, with their units, in catalogue order."""
+    kinds = {kind for item in items for kind in item.pack_types.all() if kind.requires_billing_mode}
+    return [(kind, at.held[kind.pk]) for kind in sorted(kinds, key=lambda kind: kind.position) if kind.pk in at.held]
 
 
 def _switch(request: HttpRequest, account: Account, now: datetime) -> HttpResponse:

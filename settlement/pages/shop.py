@@ -11,7 +11,6 @@ from accounts.customers import customer_page
 from accounts.models import Account
 from iss_billing.days import day_of, next_day
 from packs import cart
-from packs.models import Checkout
 from packs.offers import on_sale, tables
 from packs.views import checkout_context
 from settlement.advice import HORIZONS, advise
@@ -25,7 +24,7 @@ def buy(request: HttpRequest, account: Account) -> HttpResponse:
     """The advice of the last 30 days, pack types by sizes beside pay-as-you-go, and the cart."""
     now = timezone.now()
     today = day_of(now)
-    cart.forget_bought(request, account)
+    waiting = cart.waiting(request, account)
     shelf, at = on_sale(now), position(account.pk, now)
     chosen = cart.load(request, shelf)
     modes = at.modes.on(account.pk, today), at.modes.on(account.pk, next_day(today))
@@ -34,7 +33,7 @@ def buy(request: HttpRequest, account: Account) -> HttpResponse:
         "horizons": HORIZONS,
         "tables": tables(shelf),
         "chosen": {line.sku.code: line.quantity for line in chosen.lines},
-        "waiting": Checkout.objects.filter(account=account, state=Checkout.State.WAITING).first(),
+        "waiting": waiting,
     }
     return render(request, "packs/buy.html", context | checkout_context(account, chosen, today, modes))
 
