@@ -117,7 +117,7 @@ def page(browser: Browser, live_server: LiveServer) -> Iterator[Page]:
     it.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     yield it
     context.close()
-    expected = ("404 (Not Found)", "403 (Forbidden)", "402 (Payment Required)", "409 (Conflict)")
+    expected = ("404 (Not Found)", "403 (Forbidden)", "402 (Payment Required)", "409 (Conflict)", "410 (Gone)")
     unexpected = [text for text in complaints if not text.strip().endswith(expected)]
     assert not unexpected, unexpected
 
