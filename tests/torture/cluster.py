@@ -121,6 +121,8 @@ class Cluster:
         return text in self.log(name).read_text(errors="replace").rpartition("― start ―")[2]
 
     def _web_up(self) -> bool:
+        if not self._said("web", "Listening at"):
+            return False  # workers that outlived their master hold the port until they notice
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
