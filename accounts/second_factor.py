@@ -43,7 +43,7 @@ def device_of(user: User) -> TOTPDevice | None:
 
 def codes_left(user: User) -> int:
     """Codes on paper that were not used."""
-    return StaticToken.objects.filter(device__user=user).count()
+    return int(StaticToken.objects.filter(device__user=user).count())
 
 
 class Offer(NamedTuple):

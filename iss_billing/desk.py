@@ -71,7 +71,7 @@ class Desk(admin.AdminSite):
             return redirect(reverse(f"{self.name}:second-factor", query=query))
         return super().login(request, extra_context)
 
-    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]
+    def get_urls(self) -> list[URLPattern | URLResolver]:
         """With the pages."""
         own = [path(page.route, self.admin_view(_guarded(page)), name=page.name) for page in PAGES]
         front = [path(route, view, name=name) for route, name, view in FRONT_PAGES]
@@ -80,7 +80,7 @@ class Desk(admin.AdminSite):
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """With the pages that the reader may open, first."""
         apps: list[Any] = super().get_app_list(request, app_label)
-        pages = [
+        pages: list[dict[str, Any]] = [
             {
                 "name": page.title,
                 "object_name": page.name,

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from accounts import audit_log, standing
-from accounts.account_admin import AccountAdmin, acts_for
+from accounts.account_admin import ACTS, AccountAdmin, Act, acts_for
 from accounts.models import MODES, Account, AuditEntry, Notice, Payment, Transfer
 from accounts.modes import mode_on, pending_mode
 from accounts.notice_texts import text_of
@@ -19,6 +19,21 @@ from iss_billing.days import day_of
 from packs.models import Order, Pack, PackType
 from settlement.metering import pending_days
 from settlement.models import Bill, SettlementFailure
+
+ACTS += [
+    Act(
+        "admin:settlement_closedaccount_pay-out",
+        gettext_lazy("Pay the balance out"),
+        "accounts.add_transfer",
+        lambda account: account.closed_at is not None and account.balance > 0,
+    ),
+    Act(
+        "admin:settlement_closedaccount_reopen",
+        gettext_lazy("Open the account again"),
+        "settlement.change_closedaccount",
+        lambda account: account.closed_at is not None,
+    ),
+]
 
 FIRST = 8
 """Rows of each kind; the rest is a click away."""

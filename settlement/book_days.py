@@ -142,7 +142,7 @@ SELECT NULL, 'held', '', '', 0, coalesce(sum(price - recognised - refunded), 0) 
 def months() -> tuple[list[MonthSum], Held]:
     """All that ever moved, by month, and what is held now: one statement, so all of it is of one moment."""
     counted = CountedDay.objects.order_by("-day").first()
-    values = {
+    values: dict[str, Any] = {
         "start": start_of(counted.day + timedelta(days=1) if counted else date(1970, 1, 1)),
         "last": counted.last_transfer if counted else 0,
     }
@@ -150,5 +150,5 @@ def months() -> tuple[list[MonthSum], Held]:
         cursor.execute(MONTHS, values)
         rows = cursor.fetchall()
     held = {pack_type: int(amount) for month, *_, pack_type, amount in rows if month is None}
-    sums = [MonthSum(*row[:5], int(row[5])) for row in rows if row[0] is not None]
+    sums = [MonthSum(*where, int(amount)) for *where, amount in rows if where[0] is not None]
     return sums, Held(held[None], held[0])

@@ -5,7 +5,7 @@ on which days it reported. What is asked afterwards costs no look at the usage.
 """
 
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
@@ -119,7 +119,7 @@ def silences(through: date, now: datetime, limit: int = 200) -> list[Silence]:
     return [Silence(*row[1:]) for row in _silent(through, now, limit)]
 
 
-def _silent(through: date, now: datetime, limit: int, more: str = "") -> list[tuple[int, ...]]:
+def _silent(through: date, now: datetime, limit: int, more: str = "") -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(
             SILENT.format(more=more),
@@ -130,7 +130,7 @@ def _silent(through: date, now: datetime, limit: int, more: str = "") -> list[tu
                 "limit": limit,
             },
         )
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _tell(yesterday: date, now: datetime) -> None:

@@ -18,7 +18,7 @@ from iss_billing import roles
 from packs.models import Pack
 from settlement import alarms, reporting, runs, tasks
 from settlement.events import decode_batch, judge_all
-from settlement.metering import store
+from settlement.metering import collect, store
 from settlement.models import Alarm, PendingDay, Reporter, SettlementFailure, SettlementRun
 from settlement.progress import pending_through
 from tests.test_admin import complaints, submit, url_of
@@ -143,7 +143,7 @@ def test_the_page_shows_what_was_refused_by_day_reason_and_sender_and_what_waits
         store(*judge_all(decode_batch(json.dumps(events).encode()), now), now)
     use(alice, "ai.pet", 5, "2026-03-06T11:00")
     use(alice, "ai.pet", 5, "2026-03-07T08:00")
-    runs.collect()
+    collect()
     desk = member(roles.SUPPORT)
     page = desk.get(reverse("admin:incoming")).content.decode()
     for shown in ("unknown item", "unknown account", "/edge/9", "&lt;b&gt;/edge/8", "2026-03-05", "Received on"):

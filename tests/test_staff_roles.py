@@ -62,6 +62,7 @@ LOOKED_AT = {
     "packs_sku",
     "settlement_alarm",
     "settlement_bill",
+    "settlement_closedaccount",
     "settlement_pricerun",
     "settlement_settlementfailure",
     "settlement_settlementrun",
@@ -88,6 +89,8 @@ MATRIX: dict[str, tuple[Who, Who]] = {
     "accounts_account_reset-mail": (HELP, HELP),
     "accounts_notice_resend": (HELP, HELP),
     "packs_pack_refund": (MONEY, MONEY),
+    "settlement_closedaccount_pay-out": (MONEY, MONEY),
+    "settlement_closedaccount_reopen": (MONEY, MONEY),
     # keys act for accounts, and the platform's for all of them
     "accounts_apikey_add": (LOGINS, LOGINS),
     "accounts_apikey_revoke": (LOGINS, LOGINS),
@@ -185,6 +188,8 @@ def world() -> Account:
     Alarm.objects.create(kind="silent", reference="r", subject="s", body="b", created_at=timezone.now())
     UsageRefusal.objects.create(day=run.through_day, source="/edge", code="too_old", events=1)
     alice.notices.create(kind="endpoint_disabled", reference="r", data={"url": "x", "gone": True}, created_at=run.now)
+    closed = open_account(name="closed", now=run.now)
+    Account.objects.filter(pk=closed.pk).update(closed_at=timezone.now())
     proposal = propose(cells=[pack("pet-100k", "300")], reason="r", now=timezone.now())
     PriceRun.objects.create(
         purpose="rehearse", proposal=proposal, first_day=run.through_day, last_day=run.through_day, started_at=run.now
@@ -214,7 +219,7 @@ def row_of(name: str, alice: Account) -> Model:
         assert alice.user is not None
         return alice.user
     app, model = name.split("_")[:2]
-    row = apps.get_model(app, model)._default_manager.order_by("pk").last()
+    row: Model | None = apps.get_model(app, model)._default_manager.order_by("pk").last()
     assert row is not None, f"make a row of {app}.{model} in the world"
     return row
 
