@@ -23,6 +23,7 @@ urlpatterns = [
     path("packs/<str:pk>/drawdowns/", settlement.PackDrawdownsView.as_view(), name="api-pack-drawdowns"),
     path("bills/", settlement.BillsView.as_view(), name="api-bills"),
     path("bills/<str:pk>/", settlement.BillView.as_view(), name="api-bill"),
+    path("bills/<str:pk>/recheck/", settlement.BillRecheckView.as_view(), name="api-bill-recheck"),
     path("ledger/", accounts.LedgerView.as_view(), name="api-ledger"),
     path("estimate/", settlement.EstimateView.as_view(), name="api-estimate"),
     path("webhooks/", webhooks.WebhooksView.as_view(), name="api-webhooks"),

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import msgspec
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -24,6 +25,8 @@ from settlement.events import Event, Faulty, NotEvents, TooMany, decode_batch, d
 from settlement.figures import count_usage
 from settlement.metering import meter
 from settlement.models import Bill, Drawdown
+from settlement.pages.exports import recheck_response
+from settlement.recheck_schema import GET_RECHECK
 from settlement.shapes import bill_head, bill_shape, estimate_shape, usage_shape
 from settlement.used import Place, used
 
@@ -55,6 +58,17 @@ class BillView(APIView):
     def get(self, request: Request, pk: str) -> Response:
         """The bill with its lines and drawdowns."""
         return Response(bill_shape(find(Bill.objects.filter(account=account_of(request)), pk)))
+
+
+class BillRecheckView(APIView):
+    """One bill of the caller with all that it was made from."""
+
+    permission_classes = (IsCustomer,)
+
+    @GET_RECHECK
+    def get(self, request: Request, pk: str) -> HttpResponseBase:
+        """The recheck file, as the bill's page has it; `recheck.py` recomputes it offline."""
+        return recheck_response(find(Bill.objects.filter(account=account_of(request)), pk))
 
 
 class EstimateView(APIView):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from settlement.pages import bills, closing, held, mode, overview, shop
+from settlement.pages import bills, closing, exports, held, mode, overview, shop
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -16,4 +16,8 @@ urlpatterns = [
     path("bills/", bills.bills, name="bills"),
     path("bills/<int:pk>/", bills.bill, name="bill"),
     path("bills/<int:pk>/slots/<int:position>.csv", bills.slots, name="bill-slots"),
+    path("bills/<int:pk>/recheck/", exports.recheck, name="bill-recheck"),
+    path("export/", exports.export_page, name="export"),
+    path("export/file/", exports.export_file, name="export-file"),
+    path("statements/", exports.statement, name="monthly-statement"),
 ]

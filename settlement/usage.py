@@ -41,9 +41,10 @@ WITH event AS (
 )
 """
 
+_OF_ACCOUNTS = "e.account_id = ANY(%(accounts)s::bigint[])"
 # A day has events or is kept, never both and, in one statement, never neither: the two change in one transaction.
 AGGREGATE = (
-    FROM_EVENTS.format(of_accounts="e.account_id = ANY(%(accounts)s::bigint[])")
+    FROM_EVENTS.format(of_accounts=_OF_ACCOUNTS)
     + """
 SELECT account_id, item_id, region, quantity FROM used
 UNION ALL
@@ -53,9 +54,7 @@ WHERE account_id = ANY(%(accounts)s::bigint[]) AND day = %(day)s
 """
 )
 
-KEEP = (
-    FROM_EVENTS.format(of_accounts="true")
-    + """
+_CURVE = """
 , placed AS (
     SELECT account_id, item_id, region, quantity, place,
            lag(place, 1, -1) OVER (PARTITION BY account_id, item_id, region ORDER BY place) AS before
@@ -66,9 +65,26 @@ KEEP = (
                ORDER BY place) || repeat(',NULL', 287 - max(place)) || '}')::numeric[] AS slots
     FROM placed GROUP BY account_id, item_id, region
 )
+"""
+
+KEEP = (
+    FROM_EVENTS.format(of_accounts="true")
+    + _CURVE
+    + """
 INSERT INTO settlement_dayusage (account_id, day, item_id, region, quantity, slots)
 SELECT account_id, %(day)s, item_id, region, quantity, slots
 FROM used LEFT JOIN curve USING (account_id, item_id, region) ORDER BY account_id, item_id, region
+"""
+)
+
+DAY = (
+    FROM_EVENTS.format(of_accounts=_OF_ACCOUNTS)
+    + _CURVE
+    + """
+SELECT item_id, region, quantity, slots FROM used LEFT JOIN curve USING (account_id, item_id, region)
+UNION ALL
+SELECT item_id, region, quantity, slots FROM settlement_dayusage
+WHERE account_id = ANY(%(accounts)s::bigint[]) AND day = %(day)s
 """
 )
 
@@ -148,6 +164,25 @@ def day_curves(account_id: int, item_ids: Iterable[int], day: date) -> dict[Key,
         for item, region, slot, quantity in cursor.fetchall():
             found.setdefault((item, region), {})[int(slot)] = int(quantity)
     return found
+
+
+class DayQuantity(NamedTuple):
+    """A day's quantity of an item and region, and the 288 slot sums that a peak or mean came from."""
+
+    item_id: int
+    region: str
+    quantity: int
+    slots: list[int | None] | None
+
+
+def day_of_account(account_id: int, day: date) -> list[DayQuantity]:
+    """All that one account used on a day, as it is kept of an expired one."""
+    with connection.cursor() as cursor:
+        cursor.execute(DAY, {"day": day, "accounts": bulk.array([account_id]), "start": start_of(day)})
+        return [
+            DayQuantity(item, region, int(quantity), slots and [None if one is None else int(one) for one in slots])
+            for item, region, quantity, slots in cursor.fetchall()
+        ]
 
 
 def day_slots(account_id: int, item_id: int, region: str, day: date) -> dict[int, int]:
