@@ -144,7 +144,7 @@ SELECT source, event_id, item_id, region, resource, quantity, occurred_at, recei
 FROM settlement_usageevent WHERE day = %s AND account_id = %s
 ORDER BY occurred_at, source, event_id
 """
-COUNT = "SELECT count(*) FROM (SELECT FROM settlement_usageevent WHERE day = %s AND account_id = %s LIMIT %s) AS some"
+COUNT = "SELECT count(*) FROM (SELECT FROM settlement_usageevent WHERE day = %s AND account_id = %s LIMIT %s) AS event"
 
 
 def _usage(bill: Bill, used: list[DayQuantity], items: dict[int, Item], digests: dict[str, str]) -> Iterator[str]:

@@ -7,12 +7,19 @@ The fixed sample was chosen so that every act, refusal and kind of line occurs i
 from __future__ import annotations
 
 import os
+import random
 
 import pytest
 
+from settlement.models import Bill
+from tests.recheck_tool import assert_right
 from tests.scenarios import run, scenario
 
 SAMPLE = "1,20,53,58,87,114,143,153,157,174,176,192,195,208,209,222,224,240,241,258,277,279,310,319,345"
+
+
+RECHECKED = 12
+"""Bills of each scenario that the customer's script recomputes too."""
 
 
 def chosen() -> list[int]:
@@ -24,6 +31,9 @@ def chosen() -> list[int]:
 @pytest.mark.parametrize("seed", chosen())
 def test_the_program_answers_as_the_model(seed: int) -> None:
     run(seed)
+    bills = list(Bill.objects.order_by("pk"))
+    for bill in random.Random(seed).sample(bills, min(RECHECKED, len(bills))):
+        assert_right(bill)
 
 
 def test_a_seed_always_writes_the_same_scenario() -> None:

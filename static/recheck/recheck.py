@@ -295,6 +295,14 @@ class File:
         names = ("format", "how", "language", "made_at", "account_id", "bill_id", "day", "billing_mode")
         parts = ("items", "tariff", "pack_types", "packs", "usage", "waiting", "bills")
         _ = members(document, "file", *names, *parts, "digests")
+        self.damaged = self._damaged(document, (*names, *parts))
+        try:
+            self._read(document)
+        except Unreadable as error:
+            changed = ", ".join(self.damaged)
+            raise Unreadable(f"{error}" + (f" (not as when the file was made: {changed})" if changed else "")) from None
+
+    def _read(self, document: Any) -> None:
         one_of(document["format"], "format", FORMAT)
         text(document["how"], "how")
         self.language = one_of(document["language"], "language", "zh-hans", "en")
@@ -321,7 +329,6 @@ class File:
                 raise Unreadable(f"{place}: {' '.join(pair)} a second time")
             self.waiting[pair] = whole(quantity, f"{place}.quantity", 1)
         self.bills = [read_bill(row, place) for place, row in rows(document["bills"], "bills")]
-        self.damaged = self._damaged(document, (*names, *parts))
 
     def _read_rules(self, document: Any) -> None:
         for place, row in rows(document["items"], "items"):
@@ -395,7 +402,7 @@ class File:
     def _read_event(self, row: Any, place: str, seen: Set[Pair]) -> Event:
         if not isinstance(row, list) or len(row) != len(COLUMNS):
             raise Unreadable(f"{place}: not {len(COLUMNS)} columns")
-        source, id_, item, region, resource = (text(value, f"{place}.{name}") for name, value in zip(COLUMNS, row))
+        source, id_, item, region, resource = (text(value, f"{place}.{name}") for name, value in zip(COLUMNS[:5], row))
         quantity = whole(row[5], f"{place}.quantity")
         if quantity > MOST_PER_EVENT:
             raise Unreadable(f"{place}.quantity: above 10^15")
