@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from django.db.models import Case, F, Q, QuerySet, When
+from django.db.models import Q, QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Account, Book, Transfer
+from accounts.models import Account, Transfer
+from accounts.transfers import SIGNED, moving_balance
 from iss_billing.days import next_day, start_of
 from iss_billing.tables import Cell, decimal
 from settlement.models import Bill, BillLine, Drawdown
@@ -108,7 +109,7 @@ def _drawdowns(account: Account, first: date | None, last: date | None) -> Query
 
 def _transfers(account: Account, first: date | None, last: date | None) -> QuerySet[Transfer]:
     """What moved the balance on the days, in the order of posting."""
-    rows = Transfer.objects.filter(Q(debit=Book.BALANCE) | Q(credit=Book.BALANCE), account=account)
+    rows = moving_balance(account)
     rows = rows.filter(time__gte=start_of(first)) if first else rows
     rows = rows.filter(time__lt=start_of(next_day(last))) if last else rows
     return rows.order_by("id")
@@ -162,7 +163,6 @@ DRAWDOWNS = Table(
     ),
     _drawdowns,
 )
-_SIGNED = Case(When(credit=Book.BALANCE, then=F("amount")), default=-F("amount"))
 TRANSFERS = Table(
     "transfers",
     _("Transfers"),
@@ -170,7 +170,7 @@ TRANSFERS = Table(
         Field("transfer_id", _("Transfer"), 12, "pk", _id),
         Field("time", _("Time"), 26, "time", _plain),
         Field("kind", _("Kind"), 12, "kind", lambda value, names: names.kinds[value]),
-        Field("amount", _("Amount (CNY)"), 16, _SIGNED, _fen),
+        Field("amount", _("Amount (CNY)"), 16, SIGNED, _fen),
         Field("balance_after", _("Balance after (CNY)"), 18, "balance_after", _fen),
         Field("reference", _("Reference"), 30, "reference", _plain),
         Field("reason", _("Reason"), 40, "reason", _plain),

@@ -6,11 +6,12 @@ Money moves when it is posted, usage belongs to its day: the bill of a month's l
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from django.db.models import Case, Count, F, Q, Sum, When
+from django.db.models import Count, ExpressionWrapper, F, Q, Sum
 
-from accounts.models import Account, Book, Kind, Transfer
+from accounts.models import Account, Kind
+from accounts.transfers import SIGNED, WIDE, moving_balance
 from iss_billing.days import start_of
 from packs.models import Item, OrderLine, Pack, PackType, Sku
 from settlement.estimate import one_snapshot
@@ -97,21 +98,14 @@ def monthly(account: Account, first: date, now: datetime) -> Month:
         )
 
 
-_SIGNED = Case(When(credit=Book.BALANCE, then=F("amount")), default=-F("amount"))
-
-
-def _moving(account: Account) -> Any:
-    return Transfer.objects.filter(Q(debit=Book.BALANCE) | Q(credit=Book.BALANCE), account=account)
-
-
 def _balance(account: Account, at: datetime) -> int:
     """The sum of what had moved the balance before a moment."""
-    return int(_moving(account).filter(time__lt=at).aggregate(sum=Sum(_SIGNED))["sum"] or 0)
+    return int(moving_balance(account).filter(time__lt=at).aggregate(sum=Sum(SIGNED))["sum"] or 0)
 
 
 def _movements(account: Account, begin: datetime, end: datetime) -> list[Movement]:
-    rows = _moving(account).filter(time__gte=begin, time__lt=end).values("kind").order_by()
-    found = {row["kind"]: row for row in rows.annotate(number=Count("pk"), sum=Sum(_SIGNED))}
+    rows = moving_balance(account).filter(time__gte=begin, time__lt=end).values("kind").order_by()
+    found = {row["kind"]: row for row in rows.annotate(number=Count("pk"), sum=Sum(SIGNED))}
     return [Movement(kind, found[kind]["number"], int(found[kind]["sum"])) for kind in Kind if kind in found]
 
 
@@ -137,9 +131,12 @@ def _items(account: Account, first: date, after: date) -> list[ItemTotal]:
     return sorted(totals, key=lambda total: total.item.position)
 
 
+_PAID = ExpressionWrapper(F("quantity") * F("price"), output_field=WIDE)
+
+
 def _bought(account: Account, begin: datetime, end: datetime) -> list[PackMovement]:
     lines = OrderLine.objects.filter(order__account=account, order__placed_at__gte=begin, order__placed_at__lt=end)
-    rows = lines.order_by().values("sku_id").annotate(number=Sum("quantity"), paid=Sum(F("quantity") * F("price")))
+    rows = lines.order_by().values("sku_id").annotate(number=Sum("quantity"), paid=Sum(_PAID))
     skus = Sku.objects.select_related("pack_type").in_bulk([row["sku_id"] for row in rows])
     return [
         _of_sku("bought", skus[row["sku_id"]], int(row["number"]), -int(row["paid"]))

@@ -16,7 +16,7 @@ from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
+from reportlab.platypus import CondPageBreak, Flowable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from accounts.models import Account
 from iss_billing import formats
@@ -130,9 +130,8 @@ def _table(heading: Row, rows: Sequence[Row], widths: Sequence[float], *, total:
 
 
 def _section(title: str, *content: Flowable) -> list[Flowable]:
-    """A heading that stays with what it heads."""
-    first, *rest = content
-    return [KeepTogether([_text(title, SECTION), first]), *rest]
+    """A heading, never at the foot of a page without what it heads."""
+    return [CondPageBreak(40 * mm), _text(title, SECTION), *content]
 
 
 def _head(account: Account, month: Month, now: datetime) -> list[Flowable]:
