@@ -26,6 +26,8 @@ from settlement.monthly import Month, PackMovement
 FONT = "NotoSansSC"
 INK, INK_2, LINE, ACCENT = HexColor("#1a1e1d"), HexColor("#505755"), HexColor("#e4e1da"), HexColor("#0b6b63")
 MARGIN = 20 * mm
+FRAME = 6
+"""What reportlab keeps free inside a page's margins, in points."""
 WIDTH = A4[0] - 2 * MARGIN
 
 Row = Sequence[str | Paragraph]
@@ -55,8 +57,8 @@ def monthly_pdf(account: Account, month: Month, now: datetime) -> bytes:
     document = SimpleDocTemplate(
         into,
         pagesize=A4,
-        leftMargin=MARGIN,
-        rightMargin=MARGIN,
+        leftMargin=MARGIN - FRAME,
+        rightMargin=MARGIN - FRAME,
         topMargin=18 * mm,
         bottomMargin=20 * mm,
         title=title,
@@ -215,8 +217,8 @@ def _packs(month: Month) -> list[Flowable]:
         return []
     names = {"bought": _("Bought"), "refunded": _("Refunded"), "drawn": _("Drawn")}
     rows = [_pack_row(one, names[one.what]) for one in month.packs]
-    heading = [_("Resource packs"), "", _("Packs"), _("Quantity"), _("Amount")]
-    return _section(_("Resource packs"), _table(heading, rows, (-0.14, -0.38, 0.1, 0.2, 0.18)))
+    heading = ["", _("Type"), _("Number of packs"), _("Quantity"), _("Amount")]
+    return _section(_("Resource packs"), _table(heading, rows, (-0.12, -0.32, 0.16, 0.22, 0.18)))
 
 
 def _pack_row(one: PackMovement, what: str) -> Row:

@@ -112,6 +112,7 @@ def test_every_call_is_in_the_schema_and_every_answer_is_of_its_shape_to_the_let
     ids = {
         "/api/v1/orders/{id}/": Order.objects.earliest("pk").pk,
         "/api/v1/bills/{id}/": alice.bills.earliest("pk").pk,
+        "/api/v1/bills/{id}/recheck/": alice.bills.earliest("pk").pk,
         "/api/v1/entitlements/{account_id}/": alice.pk,
         "/api/v1/webhooks/{id}/": alice.endpoints.earliest("pk").pk,
         "/api/v1/webhooks/{id}/deliveries/": alice.endpoints.earliest("pk").pk,

@@ -106,6 +106,10 @@ def paths(account: Account) -> list[str]:
     ]
 
 
+ALWAYS = ["/export/"]
+"""Pages that are every customer's, whatever the account holds; beside `paths`."""
+
+
 def text_of(response: Any) -> str:
     """What a page says, without its tags, with single spaces."""
     body = re.sub(r"(?s)<title>.*?</title>|<script.*?</script>|<[^>]+>", " ", response.content.decode())
@@ -124,6 +128,7 @@ def test_every_page_in_both_languages(language: str) -> None:
     known = {
         "alice",
         "English",
+        "Excel",
         "example",
         "com",
         "Mbps",
@@ -137,7 +142,7 @@ def test_every_page_in_both_languages(language: str) -> None:
         "test",
     }
     with frozen_clock():
-        for path in paths(account):
+        for path in [*paths(account), *ALWAYS]:
             response = client.get(path, headers={"accept-language": language})
             assert response.status_code in (200, 409), (path, response.status_code)
             said = text_of(response)
@@ -153,7 +158,7 @@ def test_every_page_in_both_languages(language: str) -> None:
 def test_pages_obey_a_strict_content_security_policy() -> None:
     account, client = lived_in()
     with frozen_clock():
-        for path in [*paths(account), "/nothing-here/"]:
+        for path in [*paths(account), *ALWAYS, "/nothing-here/"]:
             response = client.get(path)
             policy = response["Content-Security-Policy"]
             assert "default-src 'none'" in policy, path
