@@ -35,7 +35,7 @@ class TopUpForm(forms.Form):
         max_length=255,
         help_text=gettext_lazy("The bank's or gateway's; the same one is recorded once."),
     )
-    reason = forms.CharField(label=gettext_lazy("remark"), max_length=500, required=False)
+    reason = forms.CharField(label=gettext_lazy("reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
 
     lowest = 1
 
@@ -54,7 +54,6 @@ class AdjustmentForm(TopUpForm):
 
     lowest = -MOST_FEN
     reference = forms.CharField(widget=forms.HiddenInput)
-    reason = forms.CharField(label=gettext_lazy("reason"), max_length=500)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

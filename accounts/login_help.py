@@ -2,19 +2,17 @@
 
 from axes.models import AccessAttempt
 from axes.utils import reset as forget_attempts
-from django.conf import settings
-from django.contrib.auth.forms import PasswordResetForm
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import Http404
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, override
+from django.utils.translation import gettext_lazy
 
 from accounts import audit_log
 from accounts.account_admin import ACTS, Act
 from accounts.acting import Doing, Refused, act_page
+from accounts.logins import ask_password
 from accounts.models import Account, Notice, User
 from accounts.notice_texts import text_of
 from accounts.notices import send_again
@@ -95,7 +93,7 @@ def reset_mail_page(request: HttpRequest, pk: int) -> HttpResponse:
         audit_log.record(
             "login.reset_mail", by=doing.by, now=doing.now, subject=user, account=account, reason=doing.reason
         )
-        transaction.on_commit(lambda: _mail(account, user))
+        ask_password(email=user.email, language=account.language, now=doing.now)
         return _("A link to a new password is mailed to %(address)s.") % {"address": user.email}
 
     return act_page(
@@ -107,20 +105,6 @@ def reset_mail_page(request: HttpRequest, pk: int) -> HttpResponse:
         do=do,
         back=reverse("admin:accounts_account_change", args=[pk]),
     )
-
-
-def _mail(account: Account, user: User) -> None:
-    """The mail of the console's own page, in the account's language."""
-    form = PasswordResetForm({"email": user.email})
-    scheme, _separator, host = settings.SITE_URL.partition("://")
-    if form.is_valid():
-        with override(account.language):
-            form.save(
-                domain_override=host,
-                use_https=scheme == "https",
-                subject_template_name="accounts/password_reset_subject.txt",
-                email_template_name="accounts/password_reset_mail.txt",
-            )
 
 
 @page("accounts/notice/<int:pk>/resend/", name="accounts_notice_resend", permission=HELP)

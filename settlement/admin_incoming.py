@@ -98,7 +98,8 @@ def _refused(since: date) -> dict[str, Any]:
     return {
         "codes": [(code, code_text(code)) for code in codes],
         "refused_days": [
-            (day, [counts.get(code, 0) for code in codes], sum(counts.values())) for day, counts in by_day.items()
+            (day, [(code_text(code), counts.get(code, 0)) for code in codes], sum(counts.values()))
+            for day, counts in by_day.items()
         ],
         "senders": [
             Sender(source, code, code_text(code), events, last)

@@ -104,9 +104,11 @@ def test_staff_record_a_top_up_once_for_a_reference(desk: Client, staff: User) -
     assert (transfer.account, transfer.kind, transfer.amount, transfer.reference) == (alice, "top_up", 1250, "bank-1")
     assert (transfer.reason, transfer.made_by, transfer.time) == ("by phone", staff, timezone.now())
     for account, amount in ((alice, "12.51"), (bob, "12.50")):
-        assert "bank-1" in complaints(submit(desk, url_of(account, "top-up"), amount_0=amount, reference="bank-1"))
+        assert "bank-1" in complaints(
+            submit(desk, url_of(account, "top-up"), amount_0=amount, reference="bank-1", reason="r")
+        )
     for amount, reference in (("0", "r"), ("-1", "r"), ("1.001", "r"), ("", "r"), ("1", ""), ("100000000000.01", "r")):
-        assert complaints(submit(desk, url_of(alice, "top-up"), amount_0=amount, reference=reference))
+        assert complaints(submit(desk, url_of(alice, "top-up"), amount_0=amount, reference=reference, reason="r"))
     assert Transfer.objects.count() == 1
     [entry] = AuditEntry.objects.filter(account=alice)
     assert (entry.user, entry.action, entry.subject_id) == (staff, "account.top_up", str(transfer.pk))

@@ -72,8 +72,8 @@ def test_each_act_of_staff_is_kept_with_who_when_what_and_why() -> None:
 def test_an_act_that_fails_leaves_no_entry_and_an_entry_that_fails_no_act(monkeypatch: pytest.MonkeyPatch) -> None:
     alice = opened(balance="10.00")
     desk = member(roles.FINANCE)
-    submit(desk, url_of(alice, "top-up"), amount_0="5", reference="bank-1", reason="")
-    assert "bank-1" in complaints(submit(desk, url_of(alice, "top-up"), amount_0="6", reference="bank-1"))
+    submit(desk, url_of(alice, "top-up"), amount_0="5", reference="bank-1", reason="by phone")
+    assert "bank-1" in complaints(submit(desk, url_of(alice, "top-up"), amount_0="6", reference="bank-1", reason="r"))
     assert AuditEntry.objects.count() == 1
 
     def broken(*_args: object, **_named: object) -> None:
