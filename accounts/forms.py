@@ -134,7 +134,7 @@ class ChangePasswordForm(OwnPasswordForm):
 class AskPasswordForm(PasswordResetForm):
     """Asks for the mail with a link to a new password."""
 
-    def save(self, **_: Any) -> None:
+    def save(self, **_: Any) -> None:  # type: ignore[override]  # how Django's own mail is made is no concern here
         """Write the letter, if there is a login with the address."""
         email = self.cleaned_data["email"].lower()
         ask_password(email=email, language=get_language() or settings.LANGUAGE_CODE, now=timezone.now())
@@ -145,8 +145,9 @@ class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # its class t
 
     def save(self, commit: bool = True) -> User:
         """Set it."""
-        set_password(self.user, self.cleaned_data["new_password1"], timezone.now())
-        return self.user
+        user: User = self.user
+        set_password(user, self.cleaned_data["new_password1"], timezone.now())
+        return user
 
 
 class WishesForm(forms.Form):

@@ -108,7 +108,7 @@ def _send(letter: Letter) -> list[str]:
 
 def _link(letter: Letter) -> list[str]:
     """The parts of the link's address after its name; a password's token knows the password it replaces."""
-    if letter.kind == Letter.Kind.PASSWORD:
+    if letter.kind == Letter.Kind.PASSWORD and letter.user is not None:
         uid = urlsafe_base64_encode(force_bytes(letter.user_id))
         return [uid, default_token_generator.make_token(letter.user)]
     return [token_of(letter)]

@@ -4,7 +4,9 @@ An address counts once its owner has followed a link that was mailed to it. Unti
 and whoever asked learns nothing of whether the address is known.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -163,8 +165,8 @@ def _name(user: User) -> str:
     return account.name if account else user.email
 
 
-def _tell(user: User, kind: Notice.Type, reference: str, data: dict[str, object], now: datetime) -> None:
+def _tell(user: User, kind: Notice.Type, reference: str, data: Mapping[str, Any], now: datetime) -> None:
     """Staff without an account are told nothing: there is no inbox to tell them in."""
     account: Account | None = getattr(user, "account", None)
     if account is not None:
-        notices.write([(account.pk, kind, reference, data)], now)
+        notices.write([(account.pk, kind, reference, dict(data))], now)

@@ -1,6 +1,6 @@
 """Closed accounts, for staff: those that still have money come first."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -24,7 +24,7 @@ class ClosedAccounts(Manager):
 class ClosedAccount(Account):
     """An account that is closed: what its customer still has is paid out, or it is opened again."""
 
-    objects = ClosedAccounts()
+    objects: ClassVar[ClosedAccounts] = ClosedAccounts()
 
     class Meta:
         proxy = True

@@ -138,7 +138,10 @@ class ClosedAccountAdmin(LookOnly):
             permission="settlement.change_closedaccount",
             original=account,
             title=_("Open the account again"),
-            facts=[(_("account"), account), (_("closed"), formats.moment(account.closed_at, timezone.now()))],
+            facts=[
+                (_("account"), account),
+                (_("closed"), formats.moment(account.closed_at or timezone.now(), timezone.now())),
+            ],
             do=do,
             back=reverse("admin:accounts_account_change", args=[pk]),
         )
