@@ -11,6 +11,20 @@ from accounts.models import Account
 
 THEMES = ("light", "dark")
 THEME_COOKIE = "theme"
+SECTIONS = {
+    "": "overview",
+    "packs": "packs",
+    "buy": "packs",
+    "orders": "packs",
+    "checkout": "packs",
+    "bills": "bills",
+    "export": "bills",
+    "statements": "bills",
+    "usage": "usage",
+    "inbox": "inbox",
+    "messages": "inbox",
+}
+"""The part of the navigation that a page stands in, by the first word of its path; the others stand beside it."""
 
 
 def console(request: HttpRequest) -> dict[str, Any]:
@@ -18,6 +32,8 @@ def console(request: HttpRequest) -> dict[str, Any]:
     theme = request.COOKIES.get(THEME_COOKIE)
     account = SimpleLazyObject(lambda: account_of_login(request))
     return {
+        "section": SECTIONS.get(request.path.strip("/").partition("/")[0], ""),
+        "current": "page" if request.path in ("/", *(f"/{name}/" for name in SECTIONS.values())) else "true",
         "now": timezone.now(),
         "account": account,
         "unread": SimpleLazyObject(lambda: _unread(account_of_login(request))),

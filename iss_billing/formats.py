@@ -63,6 +63,14 @@ def exact_money(micro: int) -> Figure:
     return _yuan(whole + rest[:3], rest[3:])
 
 
+def about_a_day(micro: int) -> Figure:
+    """An estimated cost: about 43 CNY a day, whole from 10 on; never under 0.01 while there is one."""
+    fen = max(round_half_up(micro, MICRO_PER_YUAN // FEN_PER_YUAN), 1 if micro > 0 else 0)
+    whole, rest = _decimal(fen, FEN_PER_YUAN)
+    digits = whole + rest if fen < 10 * FEN_PER_YUAN else f"{round_half_up(micro, MICRO_PER_YUAN):,}"
+    return Figure(f"约 {digits}", "", "元/天") if chinese() else Figure(f"about CNY {digits}", "", "a day")
+
+
 def list_price(fen: int) -> Figure:
     """A price in the catalogue: without “.00”."""
     whole, rest = _decimal(fen, FEN_PER_YUAN)
@@ -192,6 +200,38 @@ def day(value: date, today: date | None = None) -> str:
 def weekday(value: date) -> str:
     """A day of the week: 周三, Wed."""
     return f"周{_WEEKDAYS_ZH[value.weekday()]}" if chinese() else _WEEKDAYS_EN[value.weekday()]
+
+
+class Coming(NamedTuple):
+    """A day to come in the words that fit its distance, and the same more exactly below."""
+
+    main: str
+    under: str
+
+
+SOON, FAR, FARTHEST = 7, 90, 730
+"""Days from which a coming day is told by its distance, and from which that is told in months and in years."""
+
+
+def coming(value: date, today: date) -> Coming:
+    """A day to come: 周五, 下周二 within 7 days; then 约 26 天后; later 约 5 个月后, 约 3 年后 and the month."""
+    days = (value - today).days
+    if days >= FARTHEST:
+        years = days // 365
+        words = npgettext("coming", "in about %(number)s year", "in about %(number)s years", years)
+        return Coming(words % {"number": years}, month(value))
+    if days >= FAR:
+        months = days // 30
+        words = npgettext("coming", "in about %(number)s month", "in about %(number)s months", months)
+        return Coming(words % {"number": months}, month(value))
+    if days >= SOON:
+        words = npgettext("coming", "in about %(number)s day", "in about %(number)s days", days)
+        return Coming(words % {"number": days}, day(value, today))
+    if days <= 0:
+        return Coming(pgettext("coming", "today"), day(value, today))
+    same_week = value.isocalendar()[:2] == today.isocalendar()[:2]
+    words = "%(weekday)s" if same_week else pgettext("coming", "next %(weekday)s")
+    return Coming(words % {"weekday": weekday(value)}, day(value, today))
 
 
 def month(value: date) -> str:

@@ -11,9 +11,9 @@ from django.db import connection, transaction
 from accounts.models import Account
 from accounts.modes import DEFAULT
 from iss_billing import bulk
-from iss_billing.days import day_of
+from iss_billing.days import day_of, next_day
 from packs.drawdown import PackState
-from settlement.loading import DayOfAccount, load_days, load_packs, load_rules_between
+from settlement.loading import DayOfAccount, Rules, load_days, load_packs, load_rules_between
 from settlement.metering import PENDING
 from settlement.rating import DayRules, Statement, rate
 
@@ -63,29 +63,34 @@ class Unsettled(NamedTuple):
     carry: int
     packs: list[PackState]
     days: list[UnsettledDay]
+    next_mode: str
+    """The billing mode of tomorrow, as announced."""
 
 
 STANDS = f"""
 SELECT balance, carry, ARRAY(SELECT day FROM ({PENDING}) AS pending ORDER BY day), (
     SELECT json_object_agg(effective_day, mode) FROM (
         SELECT DISTINCT ON (effective_day) effective_day, mode FROM accounts_modechange
-        WHERE account_id = %(account)s AND effective_day <= %(today)s ORDER BY effective_day, id DESC
+        WHERE account_id = %(account)s AND effective_day <= %(tomorrow)s ORDER BY effective_day, id DESC
     ) AS word
 ) FROM accounts_account WHERE id = %(account)s
 """  # noqa: S608 - constants
 
 
-def load_unsettled(account_id: int, now: datetime) -> Unsettled:
-    """Every pending earlier day and today: six statements, however many days there are. Raises Account.DoesNotExist."""
+def load_unsettled(account_id: int, now: datetime, *, rules_of: Rules = load_rules_between) -> Unsettled:
+    """Every pending earlier day and today: six statements, however many days there are, or four where `rules_of` reads
+    none. Raises Account.DoesNotExist.
+    """
     today = day_of(now)
     with one_snapshot(), connection.cursor() as cursor:
-        cursor.execute(STANDS, {"account": account_id, "ids": bulk.array([account_id]), "today": today})
+        asked = {"account": account_id, "ids": bulk.array([account_id]), "tomorrow": next_day(today)}
+        cursor.execute(STANDS, asked)
         row = cursor.fetchone()
         if row is None:
             raise Account.DoesNotExist(f"there is no account {account_id}")
         balance, carry, pending, words = row
         days = [*(day for day in pending if day < today), today]
-        used, rules = load_days(account_id, days), load_rules_between(days[0], today)
+        used, rules = load_days(account_id, days), rules_of(days[0], today)
         packs = load_packs([account_id])[account_id]
     modes = [(date.fromisoformat(day), mode) for day, mode in sorted((words or {}).items(), reverse=True)]
     return Unsettled(
@@ -94,6 +99,7 @@ def load_unsettled(account_id: int, now: datetime) -> Unsettled:
         carry,
         packs,
         [UnsettledDay(_mode_on(modes, day), used[day], rules[day]) for day in days],
+        _mode_on(modes, next_day(today)),
     )
 
 

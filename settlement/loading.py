@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import date, datetime
-from typing import NamedTuple
+from datetime import date, datetime, timedelta
+from typing import NamedTuple, Protocol
 
 from django.db import connection
 
@@ -11,6 +11,7 @@ from iss_billing import bulk
 from packs.drawdown import PackState
 from packs.models import Item, PackType
 from packs.tariff import tariff_on, tariffs_between
+from packs.whole import Whole
 from settlement.rating import DayRules, ItemRule, Usage
 from settlement.usage import day_quantities, quantities_of_days
 
@@ -35,6 +36,31 @@ def load_rules_between(first: date, last: date) -> dict[date, DayRules]:
             covering[item, region].add(pack_type)
     frozen = {key: frozenset(types) for key, types in covering.items()}
     return {day: DayRules(day, items, tariff, frozen) for day, tariff in tariffs_between(first, last).items()}
+
+
+class Rules(Protocol):
+    """Where the rules of some days come from, both days inclusive."""
+
+    def __call__(self, first: date, last: date, /) -> dict[date, DayRules]:
+        """The rules of every day."""
+
+
+def rules_of(whole: Whole) -> Rules:
+    """The rules of days out of a catalogue that was read already; of days before it they are read."""
+    items = {item.pk: ItemRule(item.position, item.requires_billing_mode) for item in whole.items.values()}
+    covering: dict[tuple[int, str], set[int]] = defaultdict(set)
+    for kind in whole.types.values():
+        for item in kind.covers.all():
+            covering[item.pk, kind.region].add(kind.pk)
+    frozen = {key: frozenset(types) for key, types in covering.items()}
+
+    def rules(first: date, last: date, /) -> dict[date, DayRules]:
+        if first < whole.first or last > whole.today:
+            return load_rules_between(first, last)
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        return {day: DayRules(day, items, whole.tariff(day), frozen) for day in days}
+
+    return rules
 
 
 class DayOfAccount(NamedTuple):

@@ -15,6 +15,8 @@ from settlement.metering import pending_days
 from settlement.models import Bill
 from settlement.pace import LOOK_BACK, WINDOW, cost_per_day, per_day, settled_through
 
+LATEST = 5
+"""Bills that are read in any case, however old."""
 Key = tuple[int, str]
 """(item id, region)."""
 
@@ -44,7 +46,9 @@ class RecentBill(NamedTuple):
 
 
 class Recent(NamedTuple):
-    """30 settled days, `first` to `last`: their lines by day, and bills of these days and after, newest first."""
+    """30 settled days, `first` to `last`: their lines by day; and bills, newest first: of these days and
+    after, some before, the latest in any case.
+    """
 
     last: date
     lines: list[RecentLine]
@@ -102,8 +106,11 @@ GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 def recent(account_id: int, today: date, pending: Iterable[date] | None = None) -> Recent:
     """The last 30 settled days before `today`; `pending` are the days that wait for a run, asked for when not given."""
     since = today - timedelta(days=2 * LOOK_BACK)  # a night may be days behind, and a month has 31
-    rows = Bill.objects.filter(account_id=account_id, day__gte=since).order_by("-day", "-sequence")
-    bills = [RecentBill(*row) for row in rows.values_list("id", "day", "sequence", "billing_mode", "amount_due")]
+    rows = Bill.objects.filter(account_id=account_id).order_by("-day", "-sequence")
+    columns = ("id", "day", "sequence", "billing_mode", "amount_due")
+    # both parts end their walk along the account's bills early, however many there are
+    both = rows.filter(day__gte=since).order_by().values_list(*columns).union(rows.values_list(*columns)[:LATEST])
+    bills = [RecentBill(*row) for row in both.order_by("-day", "-sequence")]
     waiting = pending_days(account_id) if pending is None else pending
     last = settled_through(today, {bill.day for bill in bills}, waiting)
     found = Recent(last, [], bills)

@@ -1,8 +1,27 @@
 """Pages that need what was settled."""
 
-from django.urls import path
+from datetime import date
 
-from settlement.pages import bills, closing, exports, held, mode, overview, shop
+from django.urls import path, register_converter
+
+from settlement.pages import bills, closing, exports, held, mode, overview, shop, usage
+
+
+class DayConverter:
+    """A day in a path: 2026-03-05."""
+
+    regex = r"\d{4}-\d{2}-\d{2}"
+
+    def to_python(self, value: str) -> date:
+        """The day. Raises ValueError, which is no match."""
+        return date.fromisoformat(value)
+
+    def to_url(self, value: date) -> str:
+        """Its text."""
+        return value.isoformat()
+
+
+register_converter(DayConverter, "day")
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -20,4 +39,9 @@ urlpatterns = [
     path("export/", exports.export_page, name="export"),
     path("export/file/", exports.export_file, name="export-file"),
     path("statements/", exports.statement, name="monthly-statement"),
+    path("usage/", usage.usage, name="usage"),
+    path("usage/event/", usage.event, name="usage-event"),
+    path("usage/<str:code>/", usage.item_usage, name="item-usage"),
+    path("usage/<str:code>/<day:day>/", usage.day_usage, name="day-usage"),
+    path("usage/<str:code>/<day:day>/slots.csv", usage.day_slots_csv, name="day-slots"),
 ]

@@ -181,7 +181,7 @@ def test_no_page_asks_the_database_much() -> None:
         for path in paths(account):
             with CaptureQueriesContext(connection) as queries:
                 client.get(path)
-            most = 22 if path == "/" else 15
+            most = 11 if path == "/" else 15
             assert len(queries) <= most, (path, len(queries))
 
 

@@ -1,6 +1,6 @@
 """The console's figures and small parts as template tags; `iss_billing.formats` decides how they read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,8 @@ def figure(value: formats.Figure, extra: str = "") -> SafeString:
     """A figure as the stylesheet's `.q`: digits, lesser digits, unit; never broken across lines."""
     dim = format_html('<span class="dim">{}</span>', value.dim) if value.dim else ""
     unit = format_html('<span class="{}">{}</span>', "u u-first" if value.unit_first else "u", value.unit)
+    if not value.unit:
+        unit = SafeString("")
     digits = format_html("{}{}", value.main, dim)
     inner = format_html("{}{}", unit, digits) if value.unit_first else format_html("{}{}", digits, unit)
     return format_html('<span class="{}">{}</span>', f"q {extra}".strip(), inner)
@@ -38,9 +40,35 @@ def plain_money(fen: int) -> str:
 
 
 @register.filter
+def bare_money(fen: int) -> SafeString:
+    """The digits of fen, where a heading or the last column names the unit."""
+    value = formats.money(fen)
+    return figure(formats.Figure(value.main, value.dim))
+
+
+@register.filter
+def typed(fen: int) -> str:
+    """Fen as one types them into a form: 500, 71.79."""
+    whole, rest = divmod(fen, 100)
+    return f"{whole}.{rest:02d}" if rest else str(whole)
+
+
+@register.filter
 def signed_money(fen: int) -> SafeString:
     """Fen with its sign: +100.00 元."""
     return figure(formats.money(fen, signed=True))
+
+
+@register.filter
+def about_a_day(micro: int) -> SafeString:
+    """Micro-yuan a day, estimated: 约 43 元/天."""
+    return figure(formats.about_a_day(micro))
+
+
+@register.filter
+def plain_about_a_day(micro: int) -> str:
+    """Micro-yuan a day as words."""
+    return str(formats.about_a_day(micro))
 
 
 @register.filter
@@ -94,6 +122,18 @@ def remaining(number: int, unit: str) -> SafeString:
 
 
 @register.simple_tag
+def used(number: int, unit: str) -> SafeString:
+    """What was used, rounded half-up."""
+    return figure(formats.used(number, unit))
+
+
+@register.simple_tag
+def plain_used(number: int, unit: str) -> str:
+    """What was used as words."""
+    return str(formats.used(number, unit))
+
+
+@register.simple_tag
 def size(number: int, unit: str) -> SafeString:
     """The size of a pack."""
     return figure(formats.size(number, unit), "size")
@@ -127,6 +167,12 @@ def day(context: template.Context, value: date) -> str:
 def day_and_weekday(context: template.Context, value: date) -> str:
     """11月18日 周三."""
     return f"{formats.day(value, day_of(context['now']))} {formats.weekday(value)}"
+
+
+@register.simple_tag(takes_context=True)
+def coming(context: template.Context, value: date) -> formats.Coming:
+    """A day to come: `main` 下周二, 约 26 天后; `under` its date."""
+    return formats.coming(value, day_of(context["now"]))
 
 
 @register.filter
@@ -166,6 +212,12 @@ def bar(part: int, whole: int, kind: str = "fill") -> SafeString:
 def grouped(number: int) -> str:
     """An integer with its thousands apart: 1,234."""
     return f"{number:,}"
+
+
+@register.filter
+def at(values: Sequence[Any], place: int) -> Any:
+    """The value at a place of a list."""
+    return values[place]
 
 
 @register.filter

@@ -1,57 +1,72 @@
-"""The overview: balance and standing, what is held, today's estimate, the latest bills."""
+"""The overview: is the account all right, what does it hold, what did it cost, and the one thing to do next."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from accounts import standing
 from accounts.customers import customer_page
 from accounts.models import MODES, Account
-from accounts.modes import mode_on, pending_mode
-from accounts.views import balance_transfers
+from iss_billing import formats
 from iss_billing.days import day_of
-from packs.holdings import holdings
-from packs.models import Item
-from settlement.estimate import Estimate, estimate
-from settlement.models import Bill
+from packs.offers import Shelf
+from packs.whole import Whole, whole_catalogue
+from settlement.advice import Advice, weigh
+from settlement.cost import Cost, cost_of, parts
+from settlement.estimate import Estimate, Unsettled, load_unsettled, rate_unsettled
+from settlement.loading import rules_of
+from settlement.outlook import balance_outlook, held_types, next_thing
+from settlement.rating import Usage
+from settlement.recent import Recent, recent
+from settlement.replay import DAYS, History, Step, Window
 
 RECENT = 5
+"""Bills shown, and items of today's estimate that are told apart."""
 
 
 @customer_page
 @require_GET
 def overview(request: HttpRequest, account: Account) -> HttpResponse:
-    """Balance, standing, billing mode, what is held, today's estimate, the latest bills and transfers."""
+    """Balance and standing, today and the month; the next thing; packs by urgency; 30 days' cost; the latest bills."""
     now = timezone.now()
     today = day_of(now)
-    mode = mode_on(account.pk, today)
-    expected = estimate(account.pk, now)
-    lines = _lines(expected)
+    whole = whole_catalogue(now)
+    unsettled = load_unsettled(account.pk, now, rules_of=rules_of(whole))
+    expected = rate_unsettled(unsettled)
+    lately = recent(account.pk, today, [day.rules.day for day in unsettled.days[:-1]])
+    mode, tomorrow = unsettled.days[-1].mode, unsettled.next_mode
+    held = held_types(unsettled.packs, whole.types, today=today, mode=mode, lately=lately, tariff=whole.tariff(today))
+    balance = balance_outlook(account.balance, lately, today)
+    state = account.standing_at(now)
+    active = state == standing.Standing.ACTIVE
+    cost = cost_of(lately, whole.items, day_of(account.opened_at))
     context = {
         "mode": mode,
-        "mode_name": dict(MODES)[mode],
-        "pending": pending_mode(account.pk, today),
-        "holdings": holdings(account.pk, today, mode),
+        "next_mode": tomorrow if tomorrow != mode else "",
+        "mode_from": today + timedelta(days=1),
+        "held": held,
+        "balance": balance,
+        "next": next_thing(balance, held, _advice(account, whole, unsettled, lately)) if active else None,
         "estimate": expected,
-        "charged_today": [row for row in lines if row["charged"]],
-        "drawn_today": [row for row in lines if not row["charged"]],
+        "today_lines": _today(expected, whole),
         "pending_due": sum(bill.statement.amount_due for bill in expected.pending),
         "tonight": account.balance - expected.balance_after,
-        "month": _month_so_far(account, today),
-        "bills": Bill.objects.filter(account=account).order_by("-day", "-sequence")[:RECENT],
-        "transfers": balance_transfers(account)[:RECENT],
+        "month": _month_so_far(lately, today),
+        "cost": cost,
+        "chart": _chart(cost, today),
+        "mode_name": dict(MODES).get(cost.mode, ""),
+        "bills": lately.bills[:RECENT],
     }
-    return render(request, "settlement/overview.html", context | _standing(account, now))
+    return render(request, "settlement/overview.html", context | _clock(account, state, now))
 
 
-def _standing(account: Account, now: datetime) -> dict[str, Any]:
+def _clock(account: Account, state: standing.Standing, now: datetime) -> dict[str, Any]:
     """The standing with its clock: from when to when, how much of it is gone (rules 6)."""
-    state = account.standing_at(now)
     since = account.arrears_since
     found: dict[str, Any] = {"standing": state, "to_clear": -account.balance}
     if since is None:
@@ -62,22 +77,61 @@ def _standing(account: Account, now: datetime) -> dict[str, Any]:
     return found | {"suspends": suspends, "reclaims": reclaims, "begin": begin, "end": end, "gone": gone}
 
 
-def _month_so_far(account: Account, today: date) -> dict[str, Any]:
+def _advice(account: Account, whole: Whole, unsettled: Unsettled, lately: Recent) -> Advice:
+    """The advisor's answer for the last 30 days, in the mode of tomorrow, made of what this page has read anyway."""
+    on_sale = [kind for kind in whole.types.values() if kind.pk in whole.skus]
+    shelf = Shelf(on_sale, whole.skus, whole.prices, whole.tariff(whole.today))
+    steps: dict[date, list[Usage]] = {}
+    for line in lately.lines:
+        steps.setdefault(line.day, []).append(Usage(line.item_id, line.region, line.quantity, 0))
+    known = (lately.last - max(lately.first, day_of(account.opened_at))).days + 1
+    history = History(
+        account.pk,
+        Window(lately.first, lately.last),
+        max(known, 0),
+        tuple(Step(day, "", tuple(usage)) for day, usage in steps.items()),
+    )
+    held: dict[int, int] = {}
+    for pack in unsettled.packs:
+        if pack.valid_until >= whole.today:
+            held[pack.pack_type_id] = held.get(pack.pack_type_id, 0) + pack.remaining
+    types = [kind for kind in on_sale if kind.requires_billing_mode in (None, unsettled.next_mode)]
+    return weigh(history, shelf, types, held, DAYS)
+
+
+def _today(expected: Estimate, whole: Whole) -> dict[str, Any]:
+    """Today's estimated lines by item, the dearest first and the small ones together; and what packs cover whole."""
+    amounts: dict[int, int] = {}
+    charged: set[int] = set()
+    for line in expected.today.statement.lines if expected.today else ():
+        amounts[line.item_id] = amounts.get(line.item_id, 0) + line.amount
+        if line.charged:
+            charged.add(line.item_id)
+    place = {item: number for number, item in enumerate(whole.items)}
+    order = sorted(charged, key=lambda item: (-amounts[item], place[item]))
+    shown = [(whole.items[item].name, amounts[item]) for item in order[:RECENT]]
+    if rest := order[RECENT:]:
+        shown.append((_("others"), sum(amounts[item] for item in rest)))
+    due = expected.today.statement.amount_due if expected.today else 0
+    fen = parts([amount for _name, amount in shown], due)
+    drawn = [item.name for item in whole.items.values() if item.pk in amounts and item.pk not in charged]
+    return {"charged": [(name, part) for (name, _amount), part in zip(shown, fen, strict=True)], "drawn": drawn}
+
+
+def _month_so_far(lately: Recent, today: date) -> dict[str, Any]:
     """What this month's days have cost, as far as they are settled."""
-    rows = Bill.objects.filter(account=account, day__gte=today.replace(day=1), day__lte=today)
-    sums = rows.aggregate(due=Sum("amount_due"), days=Count("day", distinct=True))
-    due, days = int(sums["due"] or 0), sums["days"]
-    return {"due": due, "days": days, "mean": due // days if days else 0, "first": today.replace(day=1)}
+    first = today.replace(day=1)
+    bills = [bill for bill in lately.bills if bill.day >= first]
+    due, days = sum(bill.amount_due for bill in bills), len({bill.day for bill in bills})
+    return {"due": due, "days": days, "mean": due // days if days else 0, "first": first}
 
 
-def _lines(expected: Estimate) -> list[dict[str, Any]]:
-    """Today's estimated lines by item, regions added up."""
-    if expected.today is None:
-        return []
-    items = Item.objects.in_bulk({line.item_id for line in expected.today.statement.lines})
-    found: dict[int, dict[str, Any]] = {}
-    for line in expected.today.statement.lines:
-        row = found.setdefault(line.item_id, {"item": items[line.item_id], "amount": 0, "charged": 0})
-        row["amount"] += line.amount
-        row["charged"] += line.charged
-    return list(found.values())
+def _chart(cost: Cost, today: date) -> dict[str, Any]:
+    """What charts.js draws."""
+    return {
+        "unit": formats.money(0).unit,
+        "digits": 2,
+        "scale": 100,
+        "days": [formats.day(day, today) for day in cost.days],
+        "series": [{"name": item.name, "key": item.key, "data": item.daily} for item in cost.items],
+    }
