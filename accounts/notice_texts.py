@@ -125,19 +125,27 @@ def checkout_reason(reason: str, words: dict[str, Any]) -> str:
     return sentences[reason] % words
 
 
+def _priced(item: dict[str, Any]) -> dict[str, Any]:
+    name = item["name_zh" if formats.chinese() else "name_en"]
+    return {
+        "name": name + (f" ({item['region']})" if item["region"] != "cn-mainland" else ""),
+        "day": _day(item["day"]),
+        "before": formats.unit_price(item["before"][0], item["before"][1], item["unit"]),
+    }
+
+
 def _price_rise(data: dict[str, Any]) -> tuple[str, str]:
-    name = "name_zh" if formats.chinese() else "name_en"
+    if "cancelled" in data:
+        stays = _("%(name)s: what was announced for %(day)s does not come; the price stays %(before)s.")
+        lines = [stays % _priced(item) for item in data["cancelled"]]
+        return _("An announced price change is cancelled"), "\n".join(lines)
     lines = []
     for item in data["items"]:
-        words = {
-            "name": item[name] + (f" ({item['region']})" if item["region"] != "cn-mainland" else ""),
-            "day": _day(item["day"]),
-            "before": formats.unit_price(*item["before"], item["unit"]),
-        }
+        words = _priced(item)
         if item["after"] is None:
             lines.append(_("%(name)s is no longer sold from %(day)s on.") % words)
         else:
-            words["after"] = formats.unit_price(*item["after"], item["unit"])
+            words["after"] = formats.unit_price(item["after"][0], item["after"][1], item["unit"])
             lines.append(_("%(name)s: %(after)s instead of %(before)s from %(day)s on.") % words)
     words = {
         "first": _day(data["first_day"]),

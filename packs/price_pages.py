@@ -139,12 +139,12 @@ class PriceListAdmin(LookOnly):
 
     def history(self, request: HttpRequest) -> HttpResponse:
         """Every price that was ever made, the newest first."""
-        number = request.GET.get("p", "1")
-        number = int(number) if number.isascii() and number.isdigit() and len(number) < 7 else 1
-        rows = history(request.GET.get("q", "")[:80], max(number, 1), timezone.now())
+        asked = request.GET.get("p", "1")
+        number = max(int(asked), 1) if asked.isascii() and asked.isdigit() and len(asked) < 7 else 1
+        rows = history(request.GET.get("q", "")[:80], number, timezone.now())
         context = {
             "rows": rows[:HISTORY_PAGE],
-            "number": max(number, 1),
+            "number": number,
             "more": len(rows) > HISTORY_PAGE,
             "q": request.GET.get("q", "")[:80],
         }

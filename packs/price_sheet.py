@@ -39,6 +39,7 @@ class SheetCell:
 
     name: str
     label: str
+    column: str
     code: str
     places: int
     region: str = ""
@@ -60,13 +61,16 @@ class SheetCell:
         return formats.per_text(self.unit, self.per) if self.per else ""
 
 
+SheetRow = tuple[PackType | Item, list[SheetCell]]
+
+
 @dataclass
 class SheetTable:
     """Rows of cells under columns: a pack type by sizes, or an item by regions."""
 
     title: str
     columns: list[str]
-    rows: list[tuple[Any, list[SheetCell | None]]]
+    rows: list[SheetRow]
 
 
 class Sheet:
@@ -88,7 +92,7 @@ class Sheet:
 
     def cells(self) -> Iterable[SheetCell]:
         """All of them, in reading order."""
-        return (cell for table in self.tables for _name, row in table.rows for cell in row if cell)
+        return (cell for table in self.tables for _name, row in table.rows for cell in row)
 
     def _pack_tables(self) -> list[SheetTable]:
         skus: dict[tuple[int, int], Sku] = {}
@@ -99,24 +103,30 @@ class Sheet:
         for unit in dict.fromkeys(kind.unit for kind in kinds):
             alike = [kind for kind in kinds if kind.unit == unit]
             sizes = sorted({size for kind, size in skus if any(kind == one.pk for one in alike)})
-            rows = [(kind, [self._pack(kind, size, skus.get((kind.pk, size))) for size in sizes]) for kind in alike]
+            rows: list[SheetRow] = [(kind, self._packs_of(kind, sizes, skus)) for kind in alike]
             columns = [str(formats.size(size, unit)) for size in sizes]
-            tables.append(SheetTable(str(_("Packs")), columns, list(rows)))
+            tables.append(SheetTable(str(_("Packs")), columns, rows))
         return tables
 
+    def _packs_of(self, kind: PackType, sizes: list[int], skus: dict[tuple[int, int], Sku]) -> list[SheetCell]:
+        return [self._pack(kind, size, skus.get((kind.pk, size))) for size in sizes]
+
     def _pack(self, kind: PackType, size: int, sku: Sku | None) -> SheetCell:
-        label = f"{kind.short_name} {formats.size(size, kind.unit)}"
+        column = str(formats.size(size, kind.unit))
+        label = f"{kind.short_name} {column}"
         if sku is None:
             new = {"pack_type": kind.code, "quantity": size}
-            return SheetCell(f"n:{kind.code}:{size}", label, code_of_size(kind, size), FEN, new=new)
+            return SheetCell(f"n:{kind.code}:{size}", label, column, code_of_size(kind, size), FEN, new=new)
         coming = self.coming.get(("p", sku.pk, ""), [])
-        return SheetCell(f"p:{sku.code}", label, sku.code, FEN, price=self.prices.get(sku.pk), coming=coming)
+        return SheetCell(f"p:{sku.code}", label, column, sku.code, FEN, price=self.prices.get(sku.pk), coming=coming)
 
     def _tariff_table(self) -> SheetTable:
         opened = {region for _item, region in self.tariff} | {where for kind, _pk, where in self.coming if kind == "t"}
         regions = sorted(opened | {HOME_REGION}, key=lambda region: (region != HOME_REGION, region))
-        rows = [(item, [self._tariff_cell(item, region) for region in regions]) for item in Item.objects.all()]
-        return SheetTable(str(_("Pay-as-you-go")), regions, list(rows))
+        rows: list[SheetRow] = [
+            (item, [self._tariff_cell(item, region) for region in regions]) for item in Item.objects.all()
+        ]
+        return SheetTable(str(_("Pay-as-you-go")), regions, rows)
 
     def _tariff_cell(self, item: Item, region: str) -> SheetCell:
         found = self.tariff.get((item.pk, region))
@@ -125,6 +135,7 @@ class Sheet:
         return SheetCell(
             f"t:{item.code}:{region}",
             f"{item.name} {region}",
+            region,
             item.code,
             MICRO,
             region=region,

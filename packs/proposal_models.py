@@ -23,7 +23,7 @@ class PriceProposal(models.Model):
 
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.PROPOSED)
     reason = models.CharField(_("reason"), max_length=500)
-    made_at = models.DateTimeField(_("proposed"))
+    made_at = models.DateTimeField(_("proposed at"))
     made_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", verbose_name=_("proposed by"))
     """Null where a command proposed it."""
     decided_at = models.DateTimeField(_("decided"), null=True)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts import audit_log
 from accounts.models import User
-from iss_billing.days import start_of
+from iss_billing.days import day_of, start_of
 from packs.models import Item, PackType, Sku, SkuPrice, TariffPrice
 from packs.price_checks import ProposalRefused, judge, stale
 from packs.price_events import price_announced, price_restored
@@ -138,7 +138,7 @@ def _append_pack(cell: ProposedPrice, proposal: PriceProposal, now: datetime) ->
         return
     SkuPrice.objects.create(
         sku=sku,
-        price=cell.from_price if cell.price is None else cell.price,
+        price=(cell.from_price if cell.price is None else cell.price) or 0,
         withdraws=cell.price is None,
         effective_at=moment,
         from_price=cell.from_price,
@@ -151,14 +151,15 @@ def _append_pack(cell: ProposedPrice, proposal: PriceProposal, now: datetime) ->
 
 def _append_tariff(cell: ProposedPrice, proposal: PriceProposal, now: datetime) -> None:
     item = _new_item(cell) if cell.new else Item.objects.get(code=cell.code)
+    day = cell.day or day_of(now)  # judged: there is one
     if cell.cancels:
-        rows = TariffPrice.objects.filter(
-            item=item, region=cell.region, effective_day=cell.day, cancelled_at=None
-        ).order_by("-id")
+        rows = TariffPrice.objects.filter(item=item, region=cell.region, effective_day=day, cancelled_at=None).order_by(
+            "-id"
+        )
         cancelled = rows[0].pk
         rows.update(cancelled_at=now, cancelled_by=proposal.made_by, cancel_reason=cell.reason)
-        if cell.price is not None and cell.day:
-            price_restored(item, cell.region, Price(cell.price, cell.per, cell.day), cancelled, now)
+        if cell.price is not None:
+            price_restored(item, cell.region, Price(cell.price, cell.per, day), cancelled, now)
         return
     made = TariffPrice.objects.create(
         item=item,
@@ -166,7 +167,7 @@ def _append_tariff(cell: ProposedPrice, proposal: PriceProposal, now: datetime) 
         price=(cell.from_price if cell.price is None else cell.price) or 0,
         per=(cell.from_per if cell.price is None else cell.per) or 1,
         withdraws=cell.price is None,
-        effective_day=cell.day,
+        effective_day=day,
         from_price=cell.from_price,
         from_per=cell.from_per,
         made_at=now,

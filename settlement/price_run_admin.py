@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -93,11 +94,14 @@ def _lines(result: dict[str, Any]) -> tuple[list[Line], list[Line]]:
     return [line for _place, line in sorted(of_items)], [line for _place, line in sorted(of_packs)]
 
 
+def _step_text(step: int) -> str:
+    return f"{formats.MINUS if step < 0 else '+' if step > 0 else ''}{abs(step) // 10}%"
+
+
 def bar_labels() -> list[str]:
     """What each bar of the picture counts: by how much more or less."""
-    sign = lambda step: f"{formats.MINUS if step < 0 else '+' if step > 0 else ''}{abs(step) // 10}%"  # noqa: E731
-    inner = [f"{sign(low)}…{sign(high)}" for low, high in pairwise(STEPS)]
-    return [f"<{sign(STEPS[0])}", *inner, f">{sign(STEPS[-1])}"]
+    inner = [f"{_step_text(low)}…{_step_text(high)}" for low, high in pairwise(STEPS)]
+    return [f"<{_step_text(STEPS[0])}", *inner, f">{_step_text(STEPS[-1])}"]
 
 
 @admin.register(PriceRun)
@@ -177,7 +181,7 @@ def page_of(run: PriceRun) -> dict[str, Any]:
     """What the page of a run shows; of one that still runs what it has come to so far."""
     result = run.result or total(run.shards.exclude(result=None).values_list("result", flat=True))
     found: dict[str, Any] = {
-        "title": f"{run.get_purpose_display()} {run}",
+        "title": f"{capfirst(run.get_purpose_display())} {run}",
         "subtitle": None,
         "run": run,
         "refresh": None if run.finished_at or run.error else REFRESH,
@@ -192,7 +196,7 @@ def page_of(run: PriceRun) -> dict[str, Any]:
     return found | {
         "before": fen(result["before"]),
         "after": fen(result["before"] + result["change"]),
-        "change": fen(result["change"]),
+        "difference": fen(result["change"]),
         "percent": share(result["change"], result["before"]),
         "same": result["accounts"] - result["more"] - result["less"],
         "items": items,

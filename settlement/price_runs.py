@@ -26,7 +26,7 @@ from settlement.histories import settled_window, window_rules
 from settlement.price_models import PriceEffect, PriceRun, PriceShard
 from settlement.rating import DayRules
 from settlement.replay import Window, with_tariff
-from settlement.repricing import Key, NewPrices, Repriced, proposed_prices, published_rises, reprice
+from settlement.repricing import Key, NewPrices, Repriced, called_off, proposed_prices, published_rises, reprice
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,11 @@ def rehearse(*, proposal_id: int, now: datetime, started_by: User | None) -> Pri
 
 
 def announce(proposal: PriceProposal, now: datetime) -> None:
-    """Begin to tell the customers who use what a published proposal makes dearer or ends; in its transaction."""
-    if published_rises(proposal):
+    """Begin to tell the customers who use what a published proposal makes dearer or ends; in its transaction.
+
+    Of a rise that it cancels those are told who have heard of it.
+    """
+    if published_rises(proposal) or called_off(proposal):
         _begin(Purpose.ANNOUNCE, proposal, now, None)
 
 
@@ -216,7 +219,29 @@ def _told(shard: PriceShard, now: datetime) -> Result:
         [(one.account_id, Notice.Type.PRICE_RISE.value, reference, _notice(one, rises, window)) for one in touched],
         now,
     )
-    return {"accounts": len(accounts), "told": len(touched)}
+    told = _told_of_cancellation(shard, now)
+    return {"accounts": len(accounts), "told": len(touched), "told_of_cancellation": told}
+
+
+def _told_of_cancellation(shard: PriceShard, now: datetime) -> int:
+    """Tell whoever has heard of a rise that it is cancelled, and how many these are."""
+    off = called_off(shard.run.proposal)
+    wrong = {(f"proposal:{row.proposal_id}", row.item.code, row.region): row for row in off}
+    heard = Notice.objects.filter(
+        kind=Notice.Type.PRICE_RISE,
+        account_id__gte=shard.first_account,
+        account_id__lte=shard.last_account,
+        reference__in={reference for reference, _code, _region in wrong},
+    )
+    items: dict[int, list[dict[str, Any]]] = {}
+    for account, reference, data in heard.order_by("id").values_list("account_id", "reference", "data"):
+        cancelled = [one for one in data["items"] if (reference, one["item"], one["region"]) in wrong]
+        if cancelled:
+            items.setdefault(account, []).extend(cancelled)
+    reference = f"proposal:{shard.run.proposal_id}:cancelled"
+    kind = Notice.Type.PRICE_RISE.value
+    notices.write([(account, kind, reference, {"cancelled": found}) for account, found in items.items()], now)
+    return len(items)
 
 
 def _kept(row: TariffPrice) -> Price:

@@ -69,13 +69,24 @@ def proposed_prices(proposal: PriceProposal, today: date) -> NewPrices:
 def published_rises(proposal: PriceProposal) -> dict[Key, TariffPrice]:
     """The rows of a published proposal that make an item dearer or end its sale, and are not cancelled."""
     rows = TariffPrice.objects.filter(proposal=proposal, cancelled_at=None).select_related("item")
-    return {
-        (row.item_id, row.region): row
-        for row in rows
-        if row.from_price is not None
-        and row.from_per
-        and (row.withdraws or row.price * row.from_per > row.from_price * row.per)
-    }
+    # of several days the first is told
+    rows = rows.order_by("-effective_day")
+    return {(row.item_id, row.region): row for row in rows if _is_rise(row)}
+
+
+def called_off(proposal: PriceProposal) -> list[TariffPrice]:
+    """The rises, and ends of sale, that a published proposal cancelled."""
+    cells = {(cell.code, cell.region, cell.day) for cell in proposal.cells.filter(cancels=True)}
+    if not cells:
+        return []
+    rows = TariffPrice.objects.filter(cancelled_at=proposal.decided_at, proposal__isnull=False).select_related("item")
+    return [row for row in rows if (row.item.code, row.region, row.effective_day) in cells and _is_rise(row)]
+
+
+def _is_rise(row: TariffPrice) -> bool:
+    if row.from_price is None or not row.from_per:
+        return False
+    return row.withdraws or row.price * row.from_per > row.from_price * row.per
 
 
 @dataclass

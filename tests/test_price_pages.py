@@ -255,7 +255,10 @@ def test_looking_proposing_and_publishing_are_rights_of_their_own() -> None:
     assert 'name="p:pet-100k"' not in said(looks.get(SHEET))
     assert PriceProposal.objects.count() == 0
     proposal = proposal_of(proposes.post(SHEET, form, follow=True))
-    act = lambda name: reverse(f"admin:packs_priceproposal_{name}", args=[proposal.pk])  # noqa: E731
+
+    def act(name: str) -> str:
+        return reverse(f"admin:packs_priceproposal_{name}", args=[proposal.pk])
+
     for client in (looks, proposes, nobody):
         assert client.post(act("publish")).status_code == 403
     for client in (looks, nobody):

@@ -31,7 +31,7 @@ from iss_billing.money import MICRO_PER_FEN
 from packs.models import Item
 from packs.proposal_models import PriceProposal
 from packs.proposals import change_prices, propose
-from settlement import price_runs, tasks
+from settlement import price_run_admin, price_runs, tasks
 from settlement.histories import load_histories, window_rules
 from settlement.price_models import PriceEffect, PriceRun, PriceShard
 from settlement.price_runs import STEPS, bar_of, do_shard, left, rehearse, total
@@ -166,6 +166,8 @@ def test_a_rehearsal_tells_revenue_and_who_pays_more_and_less(clock: None, monke
         == result["change"]
     )
     page = unescape(desk.get(reverse("admin:settlement_pricerun_change", args=[run.pk])).content.decode())
+    difference = f"{abs(price_run_admin.fen(result['change'])) / 100:,.2f}"
+    assert f"{'+' if result['change'] > 0 else '−'}{difference}" in re.sub("<[^>]+>", "", page)
     for shown in (
         "Pet recognition",
         "cn-hongkong",
@@ -176,7 +178,8 @@ def test_a_rehearsal_tells_revenue_and_who_pays_more_and_less(clock: None, monke
         "application/json",
     ):
         assert shown in page
-    file = b"".join(desk.get(reverse("admin:settlement_pricerun_accounts", args=[run.pk])).streaming_content).decode()
+    answer: Any = desk.get(reverse("admin:settlement_pricerun_accounts", args=[run.pk]))
+    file = b"".join(answer.streaming_content).decode()
     rows = list(csv.DictReader(file.removeprefix("\ufeff").splitlines()))
     assert {int(row["account_id"]): round(float(row["change"]) * 10**6) for row in rows} == effects
     assert [float(row["change"]) for row in rows] == sorted((float(row["change"]) for row in rows), reverse=True)
@@ -280,6 +283,13 @@ def test_a_withdrawal_is_told_and_what_was_cancelled_meanwhile_is_not(clock: Non
     later = rise(item("ai.pet", "9.00", "2026-04-01"))
     change_prices(cells=[item("ai.pet", None, "2026-04-01", cancels=True)], reason="x", now=at(NOW))
     assert (do_all(later).result or {})["told"] == 0
+    # who has heard of one hears that it is cancelled, and nobody else
+    off = rise(item("ai.face", None, "2026-04-01", cancels=True))
+    assert (do_all(off).result or {})["told_of_cancellation"] == 1
+    first, second = Notice.objects.filter(kind="price_rise").order_by("id")
+    assert (first.account, second.account) == (alice, alice)
+    with translation.override("en"):
+        assert "the price stays CNY 0.5 / 1,000 calls" in text_of(second)[1]
 
 
 @db

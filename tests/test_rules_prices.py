@@ -316,7 +316,10 @@ def test_an_impossible_size_or_item_is_refused(cell: ProposedPrice, why: str) ->
 
 def test_a_new_item_is_metered_from_its_day_on() -> None:
     alice = opened()
-    codes = lambda when: [refused.code for refused in send([event(alice, "ai.cat", 1000, when)], when).rejected]  # noqa: E731
+
+    def codes(when: str) -> list[str]:
+        return [refused.code for refused in send([event(alice, "ai.cat", 1000, when)], when).rejected]
+
     assert codes("2026-03-05T11:00:00") == ["unknown_item"]
     new = {"name_zh": "猫识别", "name_en": "Cat recognition", "unit": "call", "aggregation": "sum"}
     change(item("ai.cat", "2.00", "2026-03-07", new=new | {"requires_billing_mode": None}))
@@ -359,10 +362,8 @@ def test_a_proposal_is_withdrawn_by_its_own_and_rejected_by_another() -> None:
             decline(proposal_id=proposal.pk, reason=" ", now=at(NOON), declined_by=by)
         done = decline(proposal_id=proposal.pk, reason="not now", now=timezone.now(), declined_by=by)
         assert (done.state, done.decided_by, done.decision) == (state, by, "not now")
-        for again in (
-            lambda pk=proposal.pk: publish(proposal_id=pk, now=at(NOON), published_by=ben),
-            lambda pk=proposal.pk: decline(proposal_id=pk, reason="r", now=at(NOON), declined_by=ben),
-        ):
-            with pytest.raises(PriceRefused):
-                again()
+        with pytest.raises(PriceRefused):
+            publish(proposal_id=proposal.pk, now=at(NOON), published_by=ben)
+        with pytest.raises(PriceRefused):
+            decline(proposal_id=proposal.pk, reason="r", now=at(NOON), declined_by=ben)
     assert SkuPrice.objects.count() == 34

@@ -108,7 +108,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("reason", models.CharField(max_length=500, verbose_name="reason")),
-                ("made_at", models.DateTimeField(verbose_name="proposed")),
+                ("made_at", models.DateTimeField(verbose_name="proposed at")),
                 ("decided_at", models.DateTimeField(null=True, verbose_name="decided")),
                 ("decision", models.CharField(blank=True, max_length=500, verbose_name="why it was decided so")),
                 (
