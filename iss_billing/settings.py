@@ -26,6 +26,7 @@ if _missing:
     )
 
 SECRET_KEY: str = env.str("SECRET_KEY")
+SECRET_KEY_FALLBACKS: list[str] = [text for text in env.list("SECRET_KEY_FALLBACKS", default=[]) if text]
 if not DEBUG:
     security.refuse_weak_secret(SECRET_KEY)
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])

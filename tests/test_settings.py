@@ -4,10 +4,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
+from accounts.webhook_models import Endpoint, EndpointSecret
+from accounts.webhook_secrets import seal, unseal
 from tests.conftest import ROOT
+from tests.worlds import opened
 
 PRODUCTION = {
     "SECRET_KEY": "a secret of tests, " * 4,
@@ -121,3 +126,24 @@ def test_every_beat_task_is_one_that_workers_know() -> None:
         "print([entry['task'] for entry in settings.CELERY_BEAT_SCHEDULE.values() if entry['task'] not in app.tasks])"
     )
     assert settings_say(code, **PRODUCTION).stdout == "[]\n"
+
+
+@pytest.mark.django_db
+def test_a_changed_secret_key_opens_what_the_old_one_sealed_until_it_is_sealed_anew(settings: Any) -> None:
+    account = opened()
+    old, new = "the old key, " * 5, "the new key, " * 5
+    settings.SECRET_KEY = old
+    endpoint = Endpoint.objects.create(
+        account=account, url="https://x.example/", events=[], created_at=account.opened_at
+    )
+    secret = EndpointSecret.objects.create(endpoint=endpoint, sealed=seal("whsec_one"))
+    settings.SECRET_KEY = new
+    with pytest.raises(CommandError, match="cannot be read"):
+        call_command("reseal_secrets", json=True)
+    settings.SECRET_KEY_FALLBACKS = [old]
+    call_command("reseal_secrets", json=True)
+    settings.SECRET_KEY_FALLBACKS = []
+    secret.refresh_from_db()
+    assert unseal(secret.sealed) == "whsec_one"
+    done = settings_say("print(settings.SECRET_KEY_FALLBACKS)", **PRODUCTION, SECRET_KEY_FALLBACKS="one,two")
+    assert done.stdout == "['one', 'two']\n"
