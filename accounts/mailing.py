@@ -1,20 +1,23 @@
 """Sending the rows of an outbox: each in a transaction of its own that holds it, tried again with growing pauses."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from smtplib import SMTPException
 from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY = timedelta(minutes=1)
 LAST_RETRY = timedelta(hours=6)
+DELIVERERS = 3
+"""Who may be at one outbox at once."""
 
 
 def send_due(rows: QuerySet[Any], send: Callable[[Any], list[str]], now: datetime, limit: int = 500) -> int:
@@ -50,3 +53,21 @@ def mail(name: str, subject: str, body: str, to: list[str], cc: list[str] | None
     """Send one mail; `name` makes its id, the same at every attempt: a mail server may drop what it has seen."""
     host = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
     EmailMessage(subject, body, to=to, cc=cc or [], headers={"Message-ID": f"<{name}@{host}>"}).send()
+
+
+@contextmanager
+def a_turn(outbox: str) -> Iterator[bool]:
+    """Whether fewer than DELIVERERS are at an outbox: every row calls a task, and a mail server may be slow."""
+    with connection.cursor() as cursor:
+        for place in range(DELIVERERS):
+            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, %s))", [outbox, place])
+            if cursor.fetchone()[0]:
+                break
+        else:
+            yield False
+            return
+    try:
+        yield True
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, %s))", [outbox, place])

@@ -10,6 +10,7 @@ are counted elsewhere, by login and address and in the database (django-axes); i
 import logging
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -129,7 +130,8 @@ def _refusal(window: Window) -> HttpResponse:
 
 def locked_out(request: HttpRequest, *_: object) -> HttpResponse:
     """The page that says that wrong passwords have locked a login out of this address, and for how long."""
-    return _refused_page(request, int(settings.AXES_COOLOFF_TIME.total_seconds()), locked_out=True)
+    cooloff: timedelta = settings.AXES_COOLOFF_TIME  # type: ignore[misc]  # of a module of the settings
+    return _refused_page(request, int(cooloff.total_seconds()), locked_out=True)
 
 
 def _refused_page(request: HttpRequest, seconds: int, **context: bool) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Celery tasks of the accounts. Webhooks have a queue of their own: the night is not to wait for slow receivers."""
+"""Celery tasks of the accounts. Those that wait for somebody else's server have a queue of their own."""
 
 import time
 
@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from accounts import letters, notices
+from accounts.mailing import a_turn
 from accounts.payments.chasing import chase
 from accounts.waking import wake
 from accounts.webhook_delivery import Slice, due, due_endpoints, forget_old, only_sender, send_slice
@@ -16,14 +17,16 @@ TURN_SECONDS = 20
 
 @shared_task
 def deliver_notices() -> int:
-    """Mail the notices that are due; how many."""
-    return notices.deliver(timezone.now())
+    """Mail the notices that are due; how many, none where enough are at it already."""
+    with a_turn("notices") as mine:
+        return notices.deliver(timezone.now()) if mine else 0
 
 
 @shared_task
 def deliver_letters() -> int:
     """Mail the letters that are due; how many."""
-    return letters.deliver(timezone.now())
+    with a_turn("letters") as mine:
+        return letters.deliver(timezone.now()) if mine else 0
 
 
 @shared_task

@@ -3,6 +3,7 @@
 
 As root, with debootstrap: deploy/rehearse.py FOLDER. The folder then holds what the image would; `chroot` into it as
 the image's user runs its commands (deploy/README.md). Stops at the first step that fails.
+Unmount FOLDER/proc before you remove it.
 """
 
 import os
@@ -37,6 +38,9 @@ class Image:
         """FROM: a Debian of the same release."""
         if not (self.folder / "etc/debian_version").exists():
             subprocess.run(["debootstrap", "--variant=minbase", BASE[base], str(self.folder)], check=True)
+        if not os.path.ismount(self.folder / "proc"):  # programs find their libraries by it
+            subprocess.run(["mount", "-t", "proc", "proc", str(self.folder / "proc")], check=True)
+        (self.folder / "dev/shm").chmod(0o1777)  # where workers keep their locks
         for name in ("etc/resolv.conf", CERTIFICATES):
             target = self.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

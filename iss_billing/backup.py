@@ -134,8 +134,9 @@ def _program(name: str) -> str:
     """One of PostgreSQL's programs, not older than the server: the wheel's, or of the PATH for a newer server."""
     folder = postgres_programs()
     ours = re.search(r"\d+$", folder.parent.name)
-    connection.ensure_connection()
-    server = connection.pg_version // 10000
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_version_num')::int / 10000")
+        [server] = cursor.fetchone()
     if ours and int(ours[0]) >= server:
         return str(folder / name)
     found = shutil.which(name)
@@ -154,8 +155,10 @@ def _environment() -> dict[str, str]:
 @contextmanager
 def _started(name: str, *arguments: str, stdin: int | None = None, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
     command = [_program(name), *arguments]
-    pipes = {"stdin": stdin, "stdout": stdout, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, env=_environment(), **pipes) as process:  # noqa: S603 - a program of PostgreSQL's
+    process = subprocess.Popen(  # noqa: S603 - a program of PostgreSQL's
+        command, env=_environment(), stdin=stdin, stdout=stdout, stderr=subprocess.PIPE
+    )
+    with process:
         yield process
 
 

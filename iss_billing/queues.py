@@ -10,6 +10,14 @@ BROKER_OPTIONS: Final[dict[str, Any]] = links.REDIS | {
     "max_retries": 1,
     "interval_start": 0,
 }
+OUTWARD: Final = (
+    "accounts.tasks.deliver_webhooks*",
+    "accounts.tasks.deliver_letters",
+    "accounts.tasks.deliver_notices",
+    "accounts.tasks.query_payments",
+    "settlement.tasks.tell_operators",
+)
+"""Tasks that wait for somebody else's server, which may be slow or gone: the night is not to stand behind them."""
 
 
 def celery(*, redis_url: str, time_zone: str) -> dict[str, Any]:
@@ -19,7 +27,7 @@ def celery(*, redis_url: str, time_zone: str) -> dict[str, Any]:
         "CELERY_BROKER_URL": redis_url.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host="),
         "CELERY_TIMEZONE": time_zone,
         "CELERY_TASK_IGNORE_RESULT": True,
-        "CELERY_TASK_ROUTES": {"accounts.tasks.deliver_webhooks*": {"queue": "webhooks"}},  # receivers may be slow
+        "CELERY_TASK_ROUTES": {name: {"queue": "webhooks"} for name in OUTWARD},
         "CELERY_TASK_ACKS_LATE": True,  # a task whose worker was killed runs again; each is idempotent
         "CELERY_TASK_REJECT_ON_WORKER_LOST": True,
         "CELERY_WORKER_PREFETCH_MULTIPLIER": 1,

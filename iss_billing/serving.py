@@ -41,4 +41,4 @@ def child_exit(server: Any, worker: Any) -> None:
     """A worker that is gone counts no more."""
     from prometheus_client import multiprocess
 
-    multiprocess.mark_process_dead(worker.pid)
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -87,9 +87,10 @@ ALLOWED: list[Any] = [
 
 
 def judged(operation: Any) -> list[str]:
-    migration = Migration("9999_try", "settlement")
-    migration.operations = [operation]
-    return objections(migration, MigrationLoader(None).project_state())
+    class Try(Migration):
+        operations = [operation]
+
+    return objections(Try("9999_try", "settlement"), MigrationLoader(None).project_state())
 
 
 @pytest.mark.parametrize(("word", "operation"), REFUSED)

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 import time_machine
 from django.core import mail
 from django.db import connection, transaction
 from redis import Redis
 
-from accounts import notices
+from accounts import mailing, notices
 from accounts.ledger import lock_account, post
 from accounts.models import Kind, Notice
 from iss_billing.celery import app
@@ -19,7 +21,7 @@ from iss_billing.days import SHANGHAI
 from settlement import runs
 from settlement.models import Bill, SettlementRun, SettlementShard
 from settlement.tasks import settle_missed, settle_night, settle_shard
-from tests.conftest import celery_worker, eventually
+from tests.conftest import celery_worker, database_url, eventually
 from tests.worlds import assert_books, at, buy, night, opened, top_up, use
 
 
@@ -206,15 +208,42 @@ def test_notices_are_delivered_once_although_redis_was_wiped(redis: Redis, setti
     use(account, "ai.plate", 30, "2026-03-01T10:00")
     night("2026-03-02T02:00")
     assert Notice.objects.get().kind == Notice.Type.ARREARS
-    assert redis.llen("celery") >= 1, "a worker was called"
+    assert redis.llen("webhooks") >= 1, "a worker was called"
     redis.flushdb()
     # what beat does every minute, in two workers at once
-    with celery_worker(), celery_worker("--hostname", "second@%h"):
+    outward = ("--queues", "webhooks")
+    with celery_worker(*outward), celery_worker(*outward, "--hostname", "second@%h"):
         for _ in range(4):
             app.send_task("accounts.tasks.deliver_notices")
         assert eventually(lambda: not Notice.objects.filter(sent_at=None).exists())
     notice = Notice.objects.get()
     assert (notice.attempts, notice.last_error) == (1, "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_night_does_not_stand_behind_mails(redis: Redis) -> None:
+    account = opened(on="2026-01-01", balance=None)
+    use(account, "ai.pet", 100, "2026-01-01T10:00")
+    for _ in range(50):
+        app.send_task("accounts.tasks.deliver_notices")
+        app.send_task("settlement.tasks.tell_operators")
+    settle_night.apply_async()
+    assert (redis.llen("celery"), redis.llen("webhooks")) == (1, 100)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_a_few_deliver_at_once() -> None:
+    with ExitStack() as others:
+        for place in range(mailing.DELIVERERS):
+            db = others.enter_context(psycopg.connect(database_url()))
+            db.execute("SELECT pg_advisory_lock(hashtextextended('notices', %s))", [place])
+        with mailing.a_turn("notices") as mine:
+            assert not mine
+    with mailing.a_turn("notices") as mine:
+        assert mine
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+        assert cursor.fetchone() == (0,)
 
 
 @pytest.mark.django_db(transaction=True)

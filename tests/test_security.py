@@ -145,7 +145,7 @@ def test_weak_passwords_are_refused(password: str) -> None:
 def test_passwords_are_kept_as_argon2id_and_older_ones_become_so(settings: LazySettings) -> None:
     settings.PASSWORD_HASHERS = logins()["PASSWORD_HASHERS"]
     assert make_password(PASSWORD).startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
-    old, kept = PBKDF2PasswordHasher().encode(PASSWORD, "salt", iterations=1000), []
+    old, kept = PBKDF2PasswordHasher().encode(PASSWORD, "salt", iterations=1000), list[str]()
     assert check_password(PASSWORD, old, kept.append)
     assert kept == [PASSWORD], "it is to be hashed anew"
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -41,9 +42,7 @@ def web(port: int, counts: Path) -> Iterator[subprocess.Popen[str]]:
     environment["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        assert eventually(
-            lambda: answer(port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        )
+        assert eventually(lambda: bool(answer(port, b"GET /healthz HTTP/1.0\\r\\n\\r\\n")))
         yield process
     finally:
         process.kill()
@@ -99,7 +98,7 @@ def test_a_task_in_hand_is_finished_and_those_that_wait_stay(redis: Redis, monke
     run = runs.begin(now=night)
     first, second = runs.advance(run.pk, night)
     # the task's day must be last night's, or it leaves the shard to the next run
-    yesterday = timezone.localdate() - timezone.timedelta(days=1)
+    yesterday = timezone.localdate() - timedelta(days=1)
     type(run).objects.filter(pk=run.pk).update(through_day=yesterday)
 
     with celery_worker() as worker, psycopg.connect(database_url()) as holder:
