@@ -42,7 +42,7 @@ def web(port: int, counts: Path) -> Iterator[subprocess.Popen[str]]:
     environment["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        assert eventually(lambda: bool(answer(port, b"GET /healthz HTTP/1.0\\r\\n\\r\\n")))
+        assert eventually(lambda: bool(answer(port, b"GET /healthz HTTP/1.0\r\n\r\n")))
         yield process
     finally:
         process.kill()
