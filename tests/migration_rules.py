@@ -139,7 +139,7 @@ def _by_hand(operation: Any, state: ProjectState) -> Iterator[str]:
     big = {
         label: model
         for label, model in ((m._meta.label_lower, m) for m in state.apps.get_models())
-        if label.partition(".")[0] in OURS and label not in SMALL
+        if label.partition(".")[0] in OURS and label not in SMALL and not model._meta.proxy
     }
     if isinstance(operation, operations.RunPython):
         source = inspect.getsource(operation.code)
