@@ -208,7 +208,7 @@ def burn_chart(
         start = next((at for at, level in enumerate(line.settled) if level is not None), None)
         mark = None
         if place and start is not None:
-            mark = {"at": start, "value": line.settled[start], "label": label, "short": label}
+            mark = {"at": start, "value": line.settled[start], "label": label, "short": ""}
         look = {"token": TOKENS[place], "area": place == 0, "dashed": False}
         series.append({"name": label, "data": line.settled, "mark": mark} | look)
         if any(level is not None for level in line.projected):

@@ -46,6 +46,9 @@
     label: label ? { formatter: label, position: "end", color: css("--iss-ink-2"), fontSize: 12, fontFamily: font() } : { show: false },
   });
 
+  // a label over a point near an end of the axis moves inward, so that it is not cut
+  const inward = (at, length) => (at > length * 0.88 ? -26 : at < length * 0.08 ? 26 : 0);
+
   const kinds = {
     // {unit, digits, scale, days: [text], series: [{name, key: 1…6, data: [int]}]}, series from the axis up
     stacked(d) {
@@ -123,7 +126,7 @@
           lineStyle: { color: css(s.token), width: 2, type: s.dashed ? [3, 4] : "solid" },
           areaStyle: s.area ? { color: alpha(css(s.token), 0.1) } : undefined,
           markPoint: s.mark ? dot(css(s.token), 9, [s.mark.at, s.mark.value / d.scale], {
-            position: "top", formatter: narrow() ? s.mark.short : s.mark.label,
+            position: "top", formatter: narrow() ? s.mark.short : s.mark.label, offset: [inward(s.mark.at, d.days.length), 0],
           }) : undefined,
           markLine: i === 0 && d.today ? { ...rule(css("--iss-ink-3"), { xAxis: d.today.at }, d.today.label) } : undefined,
         })),
