@@ -139,7 +139,7 @@ def test_a_thousand_packs_are_eleven_queries_and_short() -> None:
     with frozen_clock():
         started = time.perf_counter()
         response = client.get("/packs/")
-        assert time.perf_counter() - started < 2
+        assert time.perf_counter() - started < 5
         body = response.content.decode()
         assert len(body) < 120_000
         assert body.count('<li id="pack-') == 8, "five from the front, the latest three that can be given back"
