@@ -111,7 +111,7 @@ def test_bills_and_packs_in_the_browser(page: Page, live_server: LiveServer, clo
         page.set_viewport_size({"width": width, "height": 900})
         page.goto("/packs/")
         look_over(page)
-    expect(page.get_by_text("用到 3月3日")).to_be_visible()
+    expect(page.get_by_text("用到 5月29日")).to_be_visible()
     page.get_by_role("link", name="退款…").first.click()
     expect(page.get_by_role("button", name="退款 2,200.00 元")).to_be_visible()
     look_over(page)
