@@ -116,7 +116,7 @@ def test_bills_and_packs_in_the_browser(page: Page, live_server: LiveServer, clo
     expect(page.get_by_role("button", name="退款 2,200.00 元")).to_be_visible()
     look_over(page)
     page.get_by_role("button", name="退款 2,200.00 元").click()
-    expect(page.get_by_text("2,200.00 元已退回余额")).to_be_visible()
+    expect(page.get_by_text("2,200.00 元 已退回余额")).to_be_visible()
     page.get_by_role("link", name="明厨亮灶 100 万次").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("已退款")
     look_over(page)
