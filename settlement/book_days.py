@@ -150,5 +150,5 @@ def months() -> tuple[list[MonthSum], Held]:
         cursor.execute(MONTHS, values)
         rows = cursor.fetchall()
     held = {pack_type: int(amount) for month, *_, pack_type, amount in rows if month is None}
-    sums = [MonthSum(*where, int(amount)) for *where, amount in rows if where[0] is not None]
+    sums = [MonthSum._make([*where, int(amount)]) for *where, amount in rows if where[0] is not None]
     return sums, Held(held[None], held[0])
