@@ -16,6 +16,7 @@ from accounts import second_factor_views as second_factor_views
 from accounts.models import Account, Notice, Payment, Transfer
 from accounts.webhook_models import Attempt, Delivery, Endpoint
 from iss_billing import formats
+from iss_billing.roles import NAMES
 from iss_billing.staff import LookOnly, LookOnlyInline
 
 admin.site.site_header = admin.site.site_title = gettext_lazy("ISS Billing")
@@ -120,7 +121,12 @@ class EndpointAdmin(LookOnly):
 class RoleAdmin(LookOnly, GroupAdmin):
     """The roles of staff, to look at: what each may stands in `iss_billing.roles`, and reaches here by `migrate`."""
 
-    list_display = ("name",)
+    list_display = ("name", "role")
+
+    @admin.display(description=gettext_lazy("role"))
+    def role(self, group: Group) -> str:
+        """In the reader's language; a dash for a group of the operators' own."""
+        return str(NAMES.get(group.name, "–"))
 
 
 admin.site.unregister(Group)

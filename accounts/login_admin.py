@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy
 from accounts import audit_log, second_factor
 from accounts.acting import Doing, Refused, act_page, require
 from accounts.models import Account, User
+from iss_billing.roles import NAMES
 
 audit_log.WORDS |= {
     "login.make": gettext_lazy("made a login"),
@@ -62,7 +63,7 @@ class LoginAdmin(UserAdmin):  # type: ignore[type-arg]
     @admin.display(description=gettext_lazy("roles"))
     def role_names(self, user: User) -> str:
         """The groups."""
-        return ", ".join(group.name for group in user.groups.all()) or "–"
+        return ", ".join(str(NAMES.get(group.name, group.name)) for group in user.groups.all()) or "–"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """A superuser may make another."""
