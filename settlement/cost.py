@@ -63,7 +63,7 @@ def cost_of(lately: Recent, items: Mapping[int, Item], opened: date) -> Cost:
     order = sorted(sums, key=lambda item: (-sums[item], items[item].position))
     shown = [(items[item].name, [by_item[item]]) for item in order[: SHOWN if len(order) > SHOWN + 1 else SHOWN + 1]]
     if rest := order[len(shown) :]:
-        shown.append((_("others"), [by_item[item] for item in rest]))
+        shown.append((_("Others"), [by_item[item] for item in rest]))
     columns = [[sum(daily.get(day, 0) for daily in dailies) for day in days] for _name, dailies in shown]
     total = round_half_up(sum(sums.values()), MICRO_PER_FEN)
     totals = parts([sum(column) for column in columns], total)

@@ -215,7 +215,7 @@ def test_no_partition_is_scanned() -> None:
     assert send(others, "2026-03-08T12:00").accepted == len(others)
     from settlement import used_day
 
-    asked = {"account": account.pk, "item": Item.objects.get(code="ai.pet").pk, "day": "2026-03-08", "most": 20}
+    asked: dict[str, Any] = {"account": account.pk, "item": Item.objects.get(code="ai.pet").pk, "day": "2026-03-08", "most": 20}
     asked["start"] = at("2026-03-08T00:00")
     statements = [used_day.PARTS.format(measure="sum(quantity)"), used_day.MEAN_SHARES]
     with connection.cursor() as cursor:

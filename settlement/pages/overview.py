@@ -111,7 +111,7 @@ def _today(expected: Estimate, whole: Whole) -> dict[str, Any]:
     order = sorted(charged, key=lambda item: (-amounts[item], place[item]))
     shown = [(whole.items[item].name, amounts[item]) for item in order[:RECENT]]
     if rest := order[RECENT:]:
-        shown.append((_("others"), sum(amounts[item] for item in rest)))
+        shown.append((_("Others"), sum(amounts[item] for item in rest)))
     due = expected.today.statement.amount_due if expected.today else 0
     fen = parts([amount for _name, amount in shown], due)
     drawn = [item.name for item in whole.items.values() if item.pk in amounts and item.pk not in charged]
