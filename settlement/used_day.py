@@ -6,7 +6,7 @@ day the quantities, the curve and the bills are known; hours and sources are gon
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -139,7 +139,7 @@ def stands(account_id: int, item: Item, day: date) -> Stands:
     with connection.cursor() as cursor:
         cursor.execute(STANDS, {"account": account_id, "ids": bulk.array([account_id]), "item": item.pk, "day": day})
         mode, expired, waiting, lines = cursor.fetchone()
-    found = [DayLine(*line[:7], datetime.fromisoformat(line[7])) for line in lines or ()]
+    found = [DayLine._make([*line[:7], datetime.fromisoformat(line[7])]) for line in lines or ()]
     return Stands(mode or DEFAULT, expired, waiting, found)
 
 
@@ -153,7 +153,7 @@ def regions_of_day(account_id: int, item: Item, day: date, where: Stands) -> lis
     return sorted(found, key=lambda use: (-use.quantity, use.region))
 
 
-def _ask(account_id: int, item: Item, day: date) -> dict[str, object]:
+def _ask(account_id: int, item: Item, day: date) -> dict[str, Any]:
     return {"account": account_id, "item": item.pk, "day": day, "start": start_of(day), "most": SOURCES_SHOWN}
 
 
