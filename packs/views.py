@@ -53,7 +53,7 @@ def checkout_context(account: Account, chosen: cart.Cart, today: date, modes: tu
 @customer_page
 @require_POST
 def change_cart(request: HttpRequest, account: Account) -> HttpResponse:
-    """Put one in (`add`), have as many as advised (`advised`, each `SKU:quantity`), take one kind out (`remove`), or
+    """Put one in (`add`), have as many as advised (`advised`, each `SKU:quantity`), take one kind out (`take-out`), or
     set the quantities (`quantity-SKU`), then go on.
     """
     form = request.POST
@@ -71,7 +71,7 @@ def change_cart(request: HttpRequest, account: Account) -> HttpResponse:
         code, _colon, number = text.partition(":")
         if code in known and number.isascii() and number.isdigit():
             cart.change(request, code, int(number[:5]))
-    if unwanted := form.get("remove"):
+    if unwanted := form.get("take-out"):
         cart.change(request, unwanted, 0)
     if "HX-Request" in request.headers:
         return _changed_cart(request, account, shelf, before, now)
@@ -95,7 +95,7 @@ def _changed_cart(
         for offer in row.offers
         if offer and offer.sku.code in touched
     ]
-    context = {"chosen": numbers, "cells": cells, "removed": "remove" in request.POST}
+    context = {"chosen": numbers, "cells": cells, "removed": "take-out" in request.POST}
     modes = mode_today_and_next(account.pk, today)
     return render(request, "packs/cart_answer.html", context | checkout_context(account, chosen, today, modes))
 

@@ -215,7 +215,7 @@ def test_with_script_only_what_changed_is_sent() -> None:
         assert "充值 1,400.00 元并完成购买" in answer
         answer = post(**{"quantity-pet-1m": "2"})
         assert 'hx-swap-oob="true"' not in answer, "nothing changed"
-        answer = post(remove="pet-1m")
+        answer = post(**{"take-out": "pet-1m"})
         assert "购物车是空的" in answer
         assert "price-in" not in answer
 
