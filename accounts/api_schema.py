@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from iss_billing.openapi import (
@@ -37,7 +38,6 @@ class AccountShape(Struct):
     account_id: Id
     name: str
     opened_at: Moment
-    closed_at: Moment | None
     balance: Money
     carry: ExactMoney
     status: StandingName
@@ -46,6 +46,7 @@ class AccountShape(Struct):
     reclaims_at: Moment | None
     billing_mode: Mode
     pending_billing_mode: PendingMode | None
+    closed_at: Moment | msgspec.UnsetType = msgspec.UNSET
 
 
 class BillingModeRequest(Struct):
@@ -74,7 +75,6 @@ ACCOUNT = {
     "account_id": "1042",
     "name": "Harbour Logistics",
     "opened_at": "2026-03-01T09:12:44+08:00",
-    "closed_at": None,
     "balance": yuan("-2.00"),
     "carry": yuan("0.003000"),
     "status": "arrears",

@@ -28,14 +28,13 @@ def moment(value: datetime | None) -> str | None:
 
 
 def account_shape(account: Account, now: datetime) -> dict[str, Any]:
-    """`GET account/`."""
+    """`GET account/`; of a closed account with `closed_at`."""
     today = day_of(now)
     pending = pending_mode(account.pk, today)
     return {
         "account_id": str(account.pk),
         "name": account.name,
         "opened_at": moment(account.opened_at),
-        "closed_at": moment(account.closed_at),
         "balance": fen(account.balance),
         "carry": micro(account.carry),
         "status": account.standing_at(now),
@@ -44,7 +43,7 @@ def account_shape(account: Account, now: datetime) -> dict[str, Any]:
         "reclaims_at": moment(standing.reclaims_at(account.arrears_since)),
         "billing_mode": mode_on(account.pk, today),
         "pending_billing_mode": pending and {"mode": pending.mode, "effective_day": pending.effective_day.isoformat()},
-    }
+    } | ({"closed_at": moment(account.closed_at)} if account.closed_at else {})
 
 
 def transfer_shape(transfer: Transfer) -> dict[str, Any]:
