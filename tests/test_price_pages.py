@@ -308,7 +308,7 @@ def csv_of(*rows: str) -> bytes:
 def excel_of(rows: list[list[Any]]) -> bytes:
     book = Workbook()
     for row in rows:
-        book.active.append(row)  # type: ignore[union-attr]
+        book.active.append(row)
     target = io.BytesIO()
     book.save(target)
     return target.getvalue()
