@@ -219,3 +219,53 @@ def test_the_overview_asks_as_little_of_a_long_history() -> None:
     assert len(many) <= 11, many
     assert len(many) == len(few)
     top_up(account, "1", "2026-05-01T09:00")
+
+
+THREE_YEARS = """
+WITH bill AS (
+    INSERT INTO settlement_bill (account_id, day, sequence, billing_mode, rated_total, carry_in, amount_due, carry_out,
+                                 balance_after, settled_at)
+    SELECT %(account)s, day, 1, 'bandwidth', 21000000, 0, 2100, 0, 0, day + interval '26 hours'
+    FROM generate_series(%(first)s::date, %(last)s::date, '1 day') AS day RETURNING id
+)
+INSERT INTO settlement_billline (bill_id, position, item_id, region, quantity, drawn, charged, price, per, amount)
+SELECT bill.id, item.position, item.id, 'cn-mainland', 1000, 0, 1000, 1000, 1, 1000000
+FROM bill CROSS JOIN packs_item AS item
+"""
+
+
+def rows_read(sql: str) -> tuple[int, list[str]]:
+    """How many rows all nodes of a statement's plan bring forth, and the tables that it reads whole."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
+        [[[found]]] = cursor.fetchall()
+
+    def walk(node: dict[str, Any]) -> tuple[int, list[str]]:
+        whole = [node["Relation Name"]] if node["Node Type"] == "Seq Scan" else []
+        rows = int(node["Actual Rows"] * node["Actual Loops"])
+        for inner in node.get("Plans", ()):
+            more, tables = walk(inner)
+            rows, whole = rows + more, whole + tables
+        return rows, whole
+
+    return walk(found["Plan"])
+
+
+def test_three_years_of_bills_are_not_read() -> None:
+    """The overview of an old account reads as much as that of one with 40 days: by rows, not by the clock."""
+    read: dict[str, int] = {}
+    for name, first in (("young", date(2026, 1, 29)), ("old", date(2023, 3, 2))):
+        account, client = customer(name, on="2023-03-01")
+        with connection.cursor() as cursor:
+            cursor.execute(THREE_YEARS, {"account": account.pk, "first": first, "last": date(2026, 3, 9)})
+            cursor.execute("ANALYZE settlement_bill, settlement_billline")
+        with frozen_clock("2026-03-10T10:00"), CaptureQueriesContext(connection) as queries:
+            client.get("/")
+        statements = [query["sql"] for query in queries.captured_queries if "settlement_bill" in query["sql"]]
+        assert len(statements) >= 2
+        read[name] = 0
+        for sql in statements:
+            rows, whole = rows_read(sql)
+            read[name] += rows
+            assert name == "young" or not {"settlement_bill", "settlement_billline"} & set(whole), sql
+    assert read["old"] <= read["young"] * 1.5, read

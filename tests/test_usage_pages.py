@@ -215,8 +215,8 @@ def test_no_partition_is_scanned() -> None:
     assert send(others, "2026-03-08T12:00").accepted == len(others)
     from settlement import used_day
 
-    asked: dict[str, Any] = {"account": account.pk, "item": Item.objects.get(code="ai.pet").pk, "day": "2026-03-08", "most": 20}
-    asked["start"] = at("2026-03-08T00:00")
+    asked: dict[str, Any] = {"account": account.pk, "day": "2026-03-08", "most": 20, "start": at("2026-03-08T00:00")}
+    asked["item"] = Item.objects.get(code="ai.pet").pk
     statements = [used_day.PARTS.format(measure="sum(quantity)"), used_day.MEAN_SHARES]
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE settlement_usageevent")
