@@ -1,9 +1,11 @@
 """The books summed up day by day, by pack type: written once a night, read together with what moved since.
 
-Sums of a day are taken when it has ended, and again on the next two nights; a transfer that is posted with an older
-time has its day summed up again. Until then a reader adds it to the sums, so a report is of this moment.
+Every transfer up to a number is in the sums, and a reader adds those after it, so a report is of this moment. Each
+night moves the number on: it sums up what has come since, today with it, the last days again, and every older day that was
+posted to with an older time.
 """
 
+import time
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from settlement.models import BookDay, CountedDay
 
 AGAIN = 3
 """Days that are summed up again each night: a run posts at the clock it began with."""
+PATIENCE_SECONDS, PAUSE_SECONDS = 60, 0.2
 DAYS_AT_A_TIME = 31
 LOCK = 3
 
@@ -45,21 +48,21 @@ moved AS MATERIALIZED (
 COUNT = """
 WITH {typed} INSERT INTO settlement_bookday (day, kind, debit, credit, pack_type_id, amount)
 SELECT day, kind, debit, credit, pack_type_id, amount FROM typed
-""".format(typed=TYPED.format(which="t.time >= %(start)s AND t.time < %(end)s"))
+""".format(typed=TYPED.format(which="t.time >= %(start)s AND t.time < %(end)s AND t.id <= %(last)s"))
 
 
 def count_days(now: datetime) -> None:
-    """Sum up the days that have ended since the last time, the last few again, and those that were posted to since.
+    """Sum up the days since the last time, today so far, the last few again, and those that were posted to since.
 
     Several at once wait for each other. Again, it changes nothing.
     """
-    yesterday = day_of(now) - timedelta(days=1)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(7206, %s)", [LOCK])
-        last_transfer = _one(cursor, "SELECT coalesce(max(id), 0) FROM accounts_transfer")
-        for first, last in _spans(_days(yesterday)):
+        last_transfer = _last_transfer(cursor)
+        for first, last in _spans(_days(day_of(now))):
             BookDay.objects.filter(day__gte=first, day__lte=last).delete()
-            cursor.execute(COUNT, {"start": start_of(first), "end": start_of(last + timedelta(days=1))})
+            values = {"start": start_of(first), "end": start_of(last + timedelta(days=1)), "last": last_transfer}
+            cursor.execute(COUNT, values)
             CountedDay.objects.bulk_create(
                 [
                     CountedDay(day=day, counted_at=now, last_transfer=last_transfer)
@@ -76,16 +79,38 @@ def _one(cursor: Any, sql: str, values: Any = None) -> Any:
     return cursor.fetchone()[0]
 
 
-def _days(yesterday: date) -> list[date]:
+WRITERS = """
+SELECT coalesce(array_agg(backend_xid::text), '{}') FROM pg_stat_activity
+WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+"""
+
+
+def _last_transfer(cursor: Any) -> int:
+    """The last transfer's number, once everybody who wrote at that moment has committed: none below it is unseen.
+
+    One that takes very long is not waited for; what it posts is summed up the next night.
+    """
+    last = int(_one(cursor, "SELECT coalesce(max(id), 0) FROM accounts_transfer"))
+    cursor.execute("SELECT pg_stat_clear_snapshot()")
+    writing = set(_one(cursor, WRITERS))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while writing and time.monotonic() < deadline:
+        time.sleep(PAUSE_SECONDS)
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        writing &= set(_one(cursor, WRITERS))
+    return last
+
+
+def _days(today: date) -> list[date]:
     """The days to sum up, oldest first."""
     counted = CountedDay.objects.order_by("-day").first()
     with connection.cursor() as cursor:
         if counted is None:
             oldest = _one(cursor, "SELECT min(time) FROM accounts_transfer")
-            first = day_of(oldest) if oldest else yesterday
+            first = day_of(oldest) if oldest else today
         else:
-            first = min(counted.day + timedelta(days=1), yesterday - timedelta(days=AGAIN - 1))
-        days = {first + timedelta(days=n) for n in range(max(0, (yesterday - first).days + 1))}
+            first = min(counted.day, today - timedelta(days=AGAIN))
+        days = {first + timedelta(days=n) for n in range(max(0, (today - first).days + 1))}
         if counted is not None:
             # since the count before the last: of two that post at once, the later number may be seen first
             seen = CountedDay.objects.filter(day__lt=counted.day - timedelta(days=AGAIN)).order_by("-day").first()
@@ -95,6 +120,12 @@ def _days(yesterday: date) -> list[date]:
                 [seen.last_transfer if seen else 0, start_of(first)],
             )
             days |= {day for (day,) in cursor.fetchall()}
+        # a development installation's clock may run ahead
+        cursor.execute(
+            "SELECT DISTINCT (time AT TIME ZONE 'Asia/Shanghai')::date FROM accounts_transfer WHERE time >= %s",
+            [start_of(today + timedelta(days=1))],
+        )
+        days |= {day for (day,) in cursor.fetchall()}
     return sorted(days)
 
 
@@ -136,18 +167,13 @@ UNION ALL
 SELECT NULL, 'held', '', '', NULL, coalesce(sum(balance), 0) FROM accounts_account
 UNION ALL
 SELECT NULL, 'held', '', '', 0, coalesce(sum(price - recognised - refunded), 0) FROM packs_pack
-""".format(typed=TYPED.format(which="t.time >= %(start)s OR t.id > %(last)s"))  # noqa: S608 - our own words
+""".format(typed=TYPED.format(which="t.id > (SELECT coalesce(max(last_transfer), 0) FROM settlement_countedday)"))  # noqa: S608 - our own words
 
 
 def months() -> tuple[list[MonthSum], Held]:
     """All that ever moved, by month, and what is held now: one statement, so all of it is of one moment."""
-    counted = CountedDay.objects.order_by("-day").first()
-    values: dict[str, Any] = {
-        "start": start_of(counted.day + timedelta(days=1) if counted else date(1970, 1, 1)),
-        "last": counted.last_transfer if counted else 0,
-    }
     with connection.cursor() as cursor:
-        cursor.execute(MONTHS, values)
+        cursor.execute(MONTHS)
         rows = cursor.fetchall()
     held = {pack_type: int(amount) for month, *_, pack_type, amount in rows if month is None}
     sums = [MonthSum._make([*where, int(amount)]) for *where, amount in rows if where[0] is not None]
