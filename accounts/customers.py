@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
 
@@ -17,17 +18,17 @@ from accounts.ledger import AccountClosed
 from accounts.models import Account
 
 P = ParamSpec("P")
-CustomerView = Callable[Concatenate[HttpRequest, Account, P], HttpResponse]
+CustomerView = Callable[Concatenate[HttpRequest, Account, P], HttpResponseBase]
 
 
-def customer_page(view: CustomerView[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+def customer_page(view: CustomerView[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
     """A view for signed-in customers, given their account; a login without one is told so.
 
     The login of a closed account is shown pages, for a while; forms it can send only to views `also_when_closed`.
     """
 
     @wraps(view)
-    def wrapped(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def wrapped(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         account = account_of_login(request)
         if account is None:
             return render(request, "accounts/no_account.html", status=403)
@@ -40,7 +41,7 @@ def customer_page(view: CustomerView[P]) -> Callable[Concatenate[HttpRequest, P]
             account.refresh_from_db()
             return _closed(request)
 
-    return cast("Callable[Concatenate[HttpRequest, P], HttpResponse]", login_required(wrapped))
+    return cast("Callable[Concatenate[HttpRequest, P], HttpResponseBase]", login_required(wrapped))
 
 
 def _closed(request: HttpRequest) -> HttpResponse:

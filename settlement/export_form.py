@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from settlement.export_tables import TABLES
 
@@ -19,7 +20,9 @@ class ExportForm(forms.Form):
     """What a link to the page may choose beforehand."""
 
     what = forms.ChoiceField(
-        label=_("What"), choices=[(code, table.title) for code, table in TABLES.items()], widget=forms.RadioSelect
+        label=pgettext_lazy("export", "What"),
+        choices=[(code, table.title) for code, table in TABLES.items()],
+        widget=forms.RadioSelect,
     )
     format = forms.ChoiceField(label=_("Format"), choices=FORMATS, widget=forms.RadioSelect, required=False)
     columns = forms.ChoiceField(label=_("Headings"), choices=COLUMNS, widget=forms.RadioSelect, required=False)
@@ -27,7 +30,7 @@ class ExportForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # `from` is no name for a class attribute
-        for name, label in (("from", _("From day")), ("to", _("To day"))):
+        for name, label in (("from", pgettext_lazy("export", "From")), ("to", pgettext_lazy("export", "To"))):
             widget = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
             self.fields[name] = forms.DateField(label=label, required=False, input_formats=["%Y-%m-%d"], widget=widget)
         self.order_fields(["what", "from", "to", "format", "columns"])

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from django.db.models import Q, QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import Account, Transfer
 from accounts.transfers import SIGNED, moving_balance
@@ -165,7 +166,7 @@ DRAWDOWNS = Table(
 )
 TRANSFERS = Table(
     "transfers",
-    _("Transfers"),
+    pgettext_lazy("export", "Transfers"),
     (
         Field("transfer_id", _("Transfer"), 12, "pk", _id),
         Field("time", _("Time"), 26, "time", _plain),

@@ -6,7 +6,7 @@ Money moves when it is posted, usage belongs to its day: the bill of a month's l
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import Count, ExpressionWrapper, F, Q, Sum
 
@@ -127,7 +127,8 @@ def _items(account: Account, first: date, after: date) -> list[ItemTotal]:
     names = ("quantity", "drawn", "charged", "amount")
     # not under their own names: a filter by one would then mean the sum
     rows = lines.values("item_id").annotate(**{f"sum_{name}": Sum(name) for name in names})
-    totals = [ItemTotal(items[row["item_id"]], *(int(row[f"sum_{name}"]) for name in names)) for row in rows]
+    found: list[dict[str, Any]] = [dict(row) for row in rows]
+    totals = [ItemTotal(items[row["item_id"]], *(int(row[f"sum_{name}"]) for name in names)) for row in found]
     return sorted(totals, key=lambda total: total.item.position)
 
 

@@ -86,9 +86,8 @@ def _item(item: Item) -> dict[str, Any]:
 def _tariff(bill: Bill, used: list[DayQuantity], items: dict[int, Item]) -> list[dict[str, Any]]:
     """Every price up to the day of what was used, as they were appended: the last of a pair is in force."""
     pairs = {(one.item_id, one.region) for one in used}
-    prices = TariffPrice.objects.filter(
-        effective_day__lte=bill.day, cancelled_at=None, item_id__in={item for item, _ in pairs}
-    )
+    kept = TariffPrice.objects.filter(cancelled_at=None, withdraws=False)
+    prices = kept.filter(effective_day__lte=bill.day, item_id__in={item for item, _ in pairs})
     return [
         {
             "item": items[price.item_id].code,

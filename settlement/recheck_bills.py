@@ -45,7 +45,12 @@ def packs_of_day(bill: Bill, bills: Sequence[Bill], kinds: dict[int, str]) -> tu
 
     `kinds` are the codes of the pack types that matter, by id.
     """
-    ask = {"account": bill.account_id, "bills": [one.pk for one in bills], "types": list(kinds), "day": bill.day}
+    ask: dict[str, Any] = {
+        "account": bill.account_id,
+        "bills": [one.pk for one in bills],
+        "types": list(kinds),
+        "day": bill.day,
+    }
     with connection.cursor() as cursor:
         cursor.execute(PACKS, ask)
         rows = cursor.fetchall()
@@ -86,7 +91,11 @@ def _refunded_before(account_id: int, bills: Sequence[Bill], refunded: dict[int,
     of_pack, of_bill = {pack: f"pack:{pack}" for pack in refunded}, {one.pk: f"bill:{one.pk}" for one in bills}
     kinds = [Kind.REFUND.value, Kind.RECOGNITION.value, Kind.USAGE.value]
     with connection.cursor() as cursor:
-        ask = {"account": account_id, "kinds": kinds, "references": [*of_pack.values(), *of_bill.values()]}
+        ask: dict[str, Any] = {
+            "account": account_id,
+            "kinds": kinds,
+            "references": [*of_pack.values(), *of_bill.values()],
+        }
         cursor.execute(POSTED, ask)
         posted = dict(cursor.fetchall())
     before = set()

@@ -178,7 +178,8 @@ class DayQuantity(NamedTuple):
 def day_of_account(account_id: int, day: date) -> list[DayQuantity]:
     """All that one account used on a day, as it is kept of an expired one."""
     with connection.cursor() as cursor:
-        cursor.execute(DAY, {"day": day, "accounts": bulk.array([account_id]), "start": start_of(day)})
+        ask: dict[str, Any] = {"day": day, "accounts": bulk.array([account_id]), "start": start_of(day)}
+        cursor.execute(DAY, ask)
         return [
             DayQuantity(item, region, int(quantity), slots and [None if one is None else int(one) for one in slots])
             for item, region, quantity, slots in cursor.fetchall()

@@ -59,7 +59,7 @@ def assert_right(bill: Bill) -> Any:
     return document
 
 
-def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(path: Path, *arguments: str, script: Path = SCRIPT) -> subprocess.CompletedProcess[str]:
     """As a customer runs it: isolated from this project and its libraries."""
-    command = [sys.executable, "-I", "-S", str(SCRIPT), str(path), *arguments]
+    command = [sys.executable, "-I", "-S", str(script), str(path), *arguments]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60, check=False, cwd="/")

@@ -4,7 +4,6 @@ import csv
 import io
 import re
 import tracemalloc
-from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from io import BytesIO
@@ -218,7 +217,9 @@ LONG = [10**14, 10**15 - 1, 10**15, 10**19 + 1]
 
 
 def test_no_digit_is_lost_however_large_the_number() -> None:
-    rows = [[number, decimal(number * 1_000_000 + 1, 6), decimal(-number, 2)] for number in LONG]
+    rows: list[list[tables.Cell]] = [
+        [number, decimal(number * 1_000_000 + 1, 6), decimal(-number, 2)] for number in LONG
+    ]
     rows += [[7, decimal(-5000, 6), decimal(0, 2)]]
     columns = [Column("a", 9), Column("b", 9), Column("c", 9)]
     back = list(csv.reader(io.StringIO(b"".join(csv_pieces(columns, rows)).decode("utf-8-sig"))))[1:]
@@ -248,7 +249,7 @@ def test_a_sheet_that_is_full_goes_on_in_another(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def many() -> Iterator[Account]:
+def many() -> Account:
     """An account with 60,000 transfers, as the ledger of a busy year."""
     account, _client = customer()
     with connection.cursor() as cursor:

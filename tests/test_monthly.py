@@ -33,6 +33,11 @@ def text_of(response: Any) -> tuple[int, str]:
     return len(reader.pages), text
 
 
+def resources(page: Any) -> Any:
+    """What a page is drawn with."""
+    return page["/Resources"]
+
+
 def statement(client: Client, month: str, now: str, language: str = "zh-hans") -> Any:
     with time_machine.travel(at(now), tick=False):
         return client.get("/statements/", {"month": month}, headers={"accept-language": language})
@@ -109,7 +114,7 @@ def test_the_pdf_says_all_of_it_in_selectable_text(language: str) -> None:
     else:
         assert not re.search(r"[a-z]{3,}", text), text
     document = PdfReader(BytesIO(response.content))
-    fonts = [font.get_object() for page in document.pages for font in page["/Resources"]["/Font"].values()]
+    fonts = [font.get_object() for page in document.pages for font in resources(page)["/Font"].values()]
     assert all(font.get("/ToUnicode") for font in fonts if "NotoSansSC" in str(font["/BaseFont"]))
     assert len(response.content) < 200_000
 
