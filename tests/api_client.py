@@ -24,7 +24,7 @@ class Api:
         response = self.client.get(path if path.startswith("http") else BASE + path, query)
         assert response.status_code == 200, response.content
         assert response["Content-Type"] == "application/json"
-        return json.loads(response.getvalue())  # type: ignore[attr-defined]  # of a streamed answer too
+        return json.loads(response.getvalue())  # of a streamed answer too
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """The response to a call with a JSON body; header names with `_` for `-`."""

@@ -327,9 +327,11 @@ def test_a_consistent_forgery_of_a_bill_meets_the_usage(document: Any) -> None:
 
 
 def test_a_member_may_neither_lack_nor_be_there_twice_nor_be_of_another_kind(document: Any) -> None:
+    tried: set[str] = set()
     for path, value in leaves(document):
-        if path[0] in ("how", "usage", "digests") or len(path) > 5:
+        if path[0] in ("how", "usage", "digests") or general(path) in tried:
             continue
+        tried.add(general(path))
         wrongs: tuple[Any, ...] = (None, True, 1.5, [], {}, "", -1, "١٢", "NaN")
         for wrong in wrongs:
             if wrong == value or (wrong is None and path[-1] == "requires_billing_mode"):
