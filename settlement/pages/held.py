@@ -104,7 +104,7 @@ def pack(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
     before = ahead.order_by().values("pack_type").annotate(units=Sum("remaining")).values("units")
     items = Item.objects.filter(pack_types=OuterRef("pack_type")).values("id")
     rows = Pack.objects.filter(account=account).select_related("pack_type", "sku", "order_line")
-    found = get_object_or_404(rows.annotate(ahead=Subquery(before), items=ArraySubquery(items)), pk=pk)
+    found: Any = get_object_or_404(rows.annotate(ahead=Subquery(before), items=ArraySubquery(items)), pk=pk)
     state, lately = mode_state(account.pk, today), recent(account.pk, today)
     status = found.status_on(today, state.mode)
     daily = drawn_daily(found.pk)
