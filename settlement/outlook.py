@@ -39,7 +39,7 @@ class HeldType(NamedTuple):
     cost_after: int
     """Micro-yuan a day pay-as-you-go at the present pace; 0 where it is not known."""
     unused: bool
-    """Nothing was used of it in the last 7 settled days."""
+    """Nothing was used of it in the last 7 settled days, though other things were."""
 
     @property
     def low(self) -> bool:
@@ -79,7 +79,8 @@ def _held(
     if empty_on:
         empty_on = max(empty_on, today)  # a night may be behind
     week = lately.last - timedelta(days=WINDOW)
-    unused = not any((line.item_id, line.region) in keys and line.day > week for line in lately.lines)
+    known = lately.due_per_day() is not None
+    unused = known and not any((line.item_id, line.region) in keys and line.day > week for line in lately.lines)
     prices = {key: (price.price, price.per) for key, price in tariff.items()}
     return HeldType(
         kind,

@@ -71,7 +71,7 @@ def test_from_signing_up_to_reading_the_bill(page: Page, live_server: LiveServer
     )
     assert (sent["accepted"], [refused["code"] for refused in sent["rejected"]]) == (2, ["unknown_item"])
     page.goto("/")
-    expect(page.locator("main")).to_contain_text("3.003000元")
+    expect(page.locator("main")).to_contain_text("车辆识别3.00元")
 
     # the night, and the bill next morning
     clock.move(at("2026-03-06T02:00"))
