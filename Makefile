@@ -4,6 +4,8 @@
 # make audit  known weaknesses of the libraries (needs a network)
 # make bench  figures beside references into docs/ (SIZE=small: two minutes, printed only)
 # make backup / make restore FILE=…   the database to a file, and back (OVERWRITE=1 loses what it holds)
+# make load   pages and calls at once, alone and while a night is settled, into docs/
+# make attack   random bytes at every address, N each (10000)
 # make scaleout   the night on one worker host, on two, and with a cable pulled (root, iproute2)
 # make torture   kills every process at random moments, N times (100); SEED=… plays a failed round again
 # make messages   collect and compile the texts to translate (needs gettext)
@@ -15,7 +17,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run test lint audit backup restore deploy-check bench scaleout torture messages
+.PHONY: run test lint audit backup restore deploy-check bench load attack scaleout torture messages
 
 run: .venv/run .env
 	@$(BIN)/python -m iss_billing.run
@@ -31,7 +33,7 @@ lint: .venv/dev .env
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml iss_billing accounts packs settlement
 
 audit: .venv/dev
-	$(BIN)/pip-audit --requirement requirements.txt --requirement requirements-dev.txt --strict --progress-spinner off
+	$(BIN)/pip-audit --requirement requirements.txt --requirement requirements-dev.txt --progress-spinner off
 
 backup: .venv/run .env
 	@$(BIN)/python manage.py backup
@@ -45,6 +47,12 @@ deploy-check: .venv/run
 
 bench: .venv/dev
 	@$(BIN)/python -m tests.bench
+
+load: .venv/dev
+	@$(BIN)/python -m tests.load
+
+attack: .venv/dev
+	@ATTACK_BODIES=$(or $(N),10000) $(BIN)/python -m pytest -n $(WORKERS) tests/test_attack.py tests/test_attack_bytes.py $(ARGS)
 
 scaleout: .venv/dev
 	@$(BIN)/python -m tests.scaleout

@@ -1,10 +1,13 @@
 """Errors of the API as RFC 9457 problem details with stable codes."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.http import Http404, HttpRequest, JsonResponse
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.defaults import server_error
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -33,6 +36,8 @@ TITLES = {
     "refund_window_over": "The time to refund is over",
     "too_many_webhooks": "There are as many endpoints as may be",
     "webhook_disabled": "The endpoint is turned off",
+    "server_error": "Something failed on our side",
+    "unavailable": "Not available for a moment, please try again",
 }
 
 STATUSES = {
@@ -58,6 +63,8 @@ STATUSES = {
     "refund_window_over": 409,
     "too_many_webhooks": 409,
     "webhook_disabled": 409,
+    "server_error": 500,
+    "unavailable": 503,
 }
 """The one HTTP status of every code."""
 
@@ -147,6 +154,23 @@ def _flat(messages: Any) -> list[Any]:
 def problem_response(status: int, code: str, detail: str) -> JsonResponse:
     """A problem where no view of the API answers."""
     return JsonResponse(body(status, code, detail), status=status, content_type=MEDIA_TYPE)
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    """Django's handler of our own faults: a problem for programs, a page for people.
+
+    A database that is away is no fault: 503, to be asked again.
+    """
+    away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
+    if not request.path.startswith("/api/v1/"):
+        page: HttpResponse = server_error(request)
+        page.status_code = 503 if away else 500
+        return page
+    code = "unavailable" if away else "server_error"
+    answer = problem_response(STATUSES[code], code, TITLES[code].lower())
+    if away:
+        answer["Retry-After"] = "5"
+    return answer
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:

@@ -21,3 +21,5 @@ urlpatterns = [
     path("", include("packs.urls")),
     path("", include("settlement.urls")),
 ]
+
+handler500 = "iss_billing.problems.failed"

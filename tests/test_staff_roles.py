@@ -182,7 +182,11 @@ def clock() -> Iterator[None]:
 @pytest.fixture
 def world() -> Account:
     """A row of everything that the admin shows."""
-    alice = Alices().account
+    return furnished(Alices().account)
+
+
+def furnished(alice: Account) -> Account:
+    """Rows beside alice's own, so that there is one of everything that the admin shows."""
     run = SettlementRun.objects.latest("pk")
     SettlementFailure.objects.create(run=run, account=alice, day=run.through_day, error="x")
     Alarm.objects.create(kind="silent", reference="r", subject="s", body="b", created_at=timezone.now())

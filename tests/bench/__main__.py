@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from iss_billing import embedded
@@ -32,7 +31,7 @@ def main(size: str) -> None:
     figures: Figures = {
         "size": size,
         "date": f"{datetime.now(SHANGHAI):%Y-%m-%d}",
-        "machine": f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores, {database.processor()}, Python {platform.python_version()}",
         "accounts": accounts,
         "events": events,
     }
@@ -140,11 +139,6 @@ def _run_all(commands: list[list[str]], name: str) -> list[str]:
     outputs = [process.communicate()[0] for process in processes]
     assert not any(process.returncode for process in processes)
     return outputs
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def say(text: Any) -> None:

@@ -1,6 +1,7 @@
 """Databases of the bench: one is built, every measurement runs on a copy of it."""
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ def environment(name: str) -> dict[str, str]:
     """The environment of a process that works on a bench database."""
     settings = {
         "DEBUG": "1",
-        "SECRET_KEY": "for the bench only",
+        "SECRET_KEY": "a secret of the bench, which guards nothing: it is not kept",
         "DATABASE_URL": url(name),
         "REDIS_URL": f"{embedded.redis_url(VAR)}?db=15",
         "API_RATE_LIMITS": "off",
@@ -74,13 +75,13 @@ def call(*command: str, database: str = BASE) -> str:
     ).stdout
 
 
-def python(code: str, *arguments: str, database: str = BASE) -> str:
-    """A line of Python with Django set up, in a process of its own; its standard output."""
+def python(code: str, *arguments: str, database: str = BASE, settings: dict[str, str] | None = None) -> str:
+    """A line of Python with Django set up, in a process of its own, with other `settings`; its standard output."""
     full = f"import sys, django; django.setup(); {code}"
     done = subprocess.run(
         [sys.executable, "-c", full, *arguments],
         cwd=ROOT,
-        env=environment(database),
+        env=settings or environment(database),
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -106,3 +107,9 @@ def fresh_copy(base: str = BASE) -> Iterator[str]:
         yield COPY
     finally:
         drop(COPY)
+
+
+def processor() -> str:
+    """What the machine calls its processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,152 @@
+"""`make load`: the site under customers, programs, the platform and staff at once, idle and while a night is settled.
+
+In turns, on copies of one database: the same load alone, then with a settlement of every account going on; the
+servers run as the Procfile says, in production's settings. Writes docs/load.md and docs/load.json.
+"""
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import redis
+from honcho.environ import parse_procfile
+
+from iss_billing import embedded
+from iss_billing.days import SHANGHAI
+from tests.bench import database
+from tests.bench.database import BASE, ROOT, connect, fresh_copy
+from tests.load.report import Window, write
+
+ACCOUNTS = int(os.environ.get("LOAD_ACCOUNTS", "100000"))
+ROUNDS = int(os.environ.get("LOAD_ROUNDS", "3"))
+IDLE_SECONDS = 30
+WARM_SECONDS = 8
+PORT = 18_767
+Process = subprocess.Popen[bytes]
+
+
+def main() -> None:
+    """Build, measure in turns, write."""
+    embedded.hold(database.VAR)
+    say(f"building {ACCOUNTS:,} accounts with {ACCOUNTS * 10:,} events")
+    database.build(ACCOUNTS, ACCOUNTS * 10)
+    environment = _environment(BASE)
+    _manage(environment, "collectstatic", "--no-input", "--verbosity", "0")
+    people = database.python("from tests.load.world import people; people()", settings=environment)
+    idle, night, speeds = Window("idle"), Window("while a night is settled"), list[float]()
+    for number in range(1, ROUNDS + 1):
+        with fresh_copy() as name:
+            environment = _environment(name) | {"LOAD_WORLD": people}
+            with _procfile("web", environment), _procfile("worker", environment):
+                _ready()
+                _people(environment, WARM_SECONDS)
+                idle.add(_people(environment, IDLE_SECONDS))
+                found, seconds = _night(environment, name)
+                night.add(found)
+                speeds.append(ACCOUNTS / seconds)
+        say(f"round {number}: {idle.said()}; {night.said()}; {speeds[-1]:,.0f} account-days/s")
+    database.drop(BASE)
+    machine = f"{os.cpu_count()} cores, {database.processor()}, Python {platform.python_version()}"
+    write(idle, night, speeds, ACCOUNTS, f"{datetime.now(SHANGHAI):%Y-%m-%d}, {machine}")
+
+
+def _environment(name: str) -> dict[str, str]:
+    return database.environment(name) | {
+        "DEBUG": "0",
+        "ALLOWED_HOSTS": "localhost",
+        "TRUSTED_PROXIES": "127.0.0.1",
+        "PORT": str(PORT),
+    }
+
+
+def _manage(environment: dict[str, str], *command: str) -> None:
+    subprocess.run([sys.executable, "manage.py", *command], cwd=ROOT, env=environment, check=True)
+
+
+@contextmanager
+def _procfile(name: str, environment: dict[str, str]) -> Iterator[Process]:
+    """A process of the Procfile, as production runs it."""
+    if name == "worker":
+        redis.Redis.from_url(environment["REDIS_URL"]).flushdb()
+    command = parse_procfile((ROOT / "Procfile").read_text()).processes[name]
+    path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.Popen(
+        ["sh", "-c", command],
+        cwd=ROOT,
+        env=environment | {"PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _ready() -> None:
+    import urllib.request
+
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(f"http://localhost:{PORT}/healthz") as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise TimeoutError("the site does not come up")
+
+
+def _locust(environment: dict[str, str], seconds: int) -> Process:
+    command = [sys.executable, "-m", "locust", "-f", "tests/load/people.py", "--headless", "--json", "--only-summary"]
+    command += ["--users", "19", "--spawn-rate", "19", "--run-time", f"{seconds}s", "--stop-timeout", "5"]
+    command += ["--exit-code-on-error", "0", "--host", f"http://localhost:{PORT}", "--loglevel", "ERROR"]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=sys.stderr
+    )
+
+
+def _people(environment: dict[str, str], seconds: int) -> Any:
+    """What locust counted in so many seconds."""
+    output, _ = _locust(environment, seconds).communicate()
+    return json.loads(output)
+
+
+def _night(environment: dict[str, str], name: str) -> tuple[Any, float]:
+    """What locust counted from the beginning of a night to its end, and the seconds that the night took."""
+    people = _locust(environment, 1800)
+    time.sleep(4)  # they are all there
+    code = (
+        "import django; django.setup(); from iss_billing.celery import app; "
+        "app.send_task('settlement.tasks.settle_night')"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+    begun = time.monotonic()
+    finished = "SELECT 1 FROM settlement_settlementrun WHERE finished_at IS NOT NULL"
+    with connect(name) as connection:
+        while connection.execute(finished).fetchone() is None:
+            if time.monotonic() - begun > 1500:
+                raise TimeoutError("the night does not end")
+            time.sleep(0.1)
+    seconds = time.monotonic() - begun
+    people.send_signal(signal.SIGTERM)
+    output, _ = people.communicate()
+    return json.loads(output), seconds
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(f"· {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

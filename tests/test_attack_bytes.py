@@ -1,0 +1,218 @@
+"""Whatever bytes come to whatever address: an answer, never a fault of ours.
+
+Every address of the URL conf, as who may use it, with bodies of chance: bytes, JSON, forms, uploads and query strings,
+some of them close to what is expected. `make attack` sends each 10,000, `make test` 200.
+"""
+
+import json
+import math
+import os
+import random
+import re
+import string
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+import pytest
+import time_machine
+from django.db import transaction
+from django.http import HttpResponse, StreamingHttpResponse
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.keys import make_key
+from accounts.models import User
+from tests.test_outsiders import ADMIN, ADMIN_OPEN, API, OPEN, OPEN_PAGES, PAGES, PLATFORM, ROUTES, Alices
+from tests.test_staff_roles import address as admin_address
+from tests.test_staff_roles import furnished
+from tests.worlds import at
+
+pytestmark = pytest.mark.django_db
+
+BODIES = int(os.environ.get("ATTACK_BODIES", "200"))
+SEED = int(os.environ.get("ATTACK_SEED", "20260308"))
+GROUPS = 12
+NASTY = (
+    "", " ", "0", "-1", "-0", "+1", "1.5", "0.001", "1e3", "1e400", "NaN", "Infinity", "-Infinity", "١٢", "１２",
+    "¾", "0x10", "9" * 19, "9" * 400, "1,000", "1_000", "true", "null", "[]", "{}", "\x00", "a\x00b", "\ud800",
+    "\u202e", "ß" * 300, "2026-02-30", "2026-13-01", "0000-00-00", "9999-12-31", "0001-01-01",
+    "2026-03-01T25:00", "2026-03-08", "2026-W10", "' OR 1=1 --", "'; DROP TABLE accounts_account; --", "%",
+    "%00", "%%s", "{0.__class__}", "{{7*7}}", "${7*7}", "../../etc/passwd", "//evil.example",
+    "https://evil.example/", "javascript:alert(1)", "<script>alert(1)</script>", "\r\nSet-Cookie: a=b", "=1+1",
+    "@SUM(1)", "pet-100k", "ai.pet", "cn-mainland", "traffic", "on", "on\x00",
+)  # fmt: skip
+FIELDS = """
+amount amount_0 amount_1 quantity lines sku expected_price mode next from to item cursor page_size status
+pack_type region changed_since url events email password reason reference add key month day q o p action
+_selected_action name language theme file format kind id source type e all _popup _to_field
+csrfmiddlewaretoken
+""".split()  # noqa: SIM905
+TYPES = (
+    "application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "multipart/form-data",
+    "application/cloudevents-batch+json", "application/cloudevents+json", "text/plain", "",
+    "application/json; charset=x",
+    "application/x-www-form-urlencoded; charset=utf-16", "*/*", "a" * 300, "text/\u00e9",
+)  # fmt: skip
+METHODS = ("POST", "POST", "POST", "PUT", "PATCH", "DELETE", "GET", "OPTIONS", "HEAD", "TRACE")
+
+Make = Callable[[random.Random, list[str]], dict[str, Any]]
+
+
+def text(chance: random.Random) -> str:
+    """A value that somebody might send."""
+    kind = chance.randrange(8)
+    if kind == 0:
+        return "".join(chance.choices(string.printable, k=chance.randrange(40)))
+    if kind == 1:
+        return "".join(chr(chance.randrange(0x110000)) for _ in range(chance.randrange(12)))
+    if kind == 2:
+        return str(chance.randrange(-(10**20), 10**20))
+    return chance.choice(NASTY)
+
+
+def encoded(value: str) -> bytes:
+    """Also what is no Unicode."""
+    return value.encode("utf-8", "surrogatepass")
+
+
+def value(chance: random.Random, depth: int = 0) -> Any:
+    """A JSON value of chance."""
+    kind = chance.randrange(10 if depth < 3 else 7)
+    if kind < 3:
+        return text(chance).encode("utf-8", "ignore").decode()
+    if kind < 5:
+        return chance.choice([0, -1, 1, 2**31, 2**63, 10**15, 10**15 + 1, 10**30, 1.5, math.inf, math.nan, -0.0])
+    if kind < 7:
+        return chance.choice([None, True, False])
+    if kind < 9:
+        return {chance.choice(FIELDS): value(chance, depth + 1) for _ in range(chance.randrange(5))}
+    return [value(chance, depth + 1) for _ in range(chance.randrange(5))]
+
+
+def raw(chance: random.Random, names: list[str]) -> dict[str, Any]:
+    """Bytes."""
+    return {"data": chance.randbytes(chance.randrange(300)), "content_type": chance.choice(TYPES)}
+
+
+def of_json(chance: random.Random, names: list[str]) -> dict[str, Any]:
+    """JSON, now and then cut off or nested beyond reason."""
+    if chance.randrange(20) == 0:
+        body = b"[" * 100_000
+    else:
+        body = json.dumps(value(chance)).encode()
+        body = body[: chance.randrange(len(body) + 1)] if chance.randrange(6) == 0 else body
+    return {"data": body, "content_type": chance.choice(TYPES[:6])}
+
+
+def form(chance: random.Random, names: list[str]) -> dict[str, Any]:
+    """A form with the fields that the page has, filled with what nobody asked for."""
+    pairs = [
+        (chance.choice(names) if chance.randrange(4) else chance.choice(FIELDS), encoded(text(chance)))
+        for _ in range(chance.randrange(1, 8))
+    ]
+    return {"data": urlencode(pairs), "content_type": "application/x-www-form-urlencoded"}
+
+
+def upload(chance: random.Random, names: list[str]) -> dict[str, Any]:
+    """A form with a file, not always whole."""
+    name, content = chance.choice([*names, "file"]), chance.randbytes(chance.randrange(200))
+    if chance.randrange(2):
+        content = encoded(text(chance)) + b",1,2\n" + encoded(text(chance))
+    disposition = f'form-data; name="{quote_plus(name)}"; filename="{chance.choice(["a.csv", "a.xlsx", "", "../a"])}"'
+    body = b"--x\r\nContent-Disposition: " + disposition.encode() + b"\r\n\r\n" + content + b"\r\n--x--\r\n"
+    if chance.randrange(4) == 0:
+        body = body[: chance.randrange(len(body))]
+    return {"data": body, "content_type": "multipart/form-data; boundary=x"}
+
+
+MAKERS: tuple[Make, ...] = (raw, of_json, form, form, upload)
+
+
+class Target:
+    """An address with who may use it, and the names of its fields."""
+
+    def __init__(self, name: str, url: str, client: Client) -> None:
+        self.name, self.url, self.client = name, url, client
+        with self.undone():
+            answer = client.get(url)
+        page = "" if isinstance(answer, StreamingHttpResponse) else answer.content.decode("utf-8", "replace")
+        self.fields = sorted(set(re.findall(r'<(?:input|select|textarea|button)[^>]* name="([^"]+)"', page)))[:60]
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Without a trace; probes ask the database on a connection of their own, and leave none."""
+        if self.name in PROBES:
+            yield
+            return
+        with transaction.atomic():
+            yield
+            transaction.set_rollback(True)
+
+    def send(self, chance: random.Random) -> None:
+        """One request of chance; what it did is undone."""
+        method = chance.choice(METHODS)
+        names = self.fields or list(FIELDS)
+        query = urlencode([(chance.choice(FIELDS), encoded(text(chance))) for _ in range(chance.randrange(4))])
+        sent: dict[str, Any] = {} if method in ("GET", "HEAD", "TRACE") else chance.choice(MAKERS)(chance, names)
+        with self.undone():
+            answer: HttpResponse = self.client.generic(method, self.url, QUERY_STRING=query, **sent)
+            if isinstance(answer, StreamingHttpResponse):
+                for _ in zip(answer.streaming_content, range(50), strict=False):  # type: ignore[call-overload]
+                    pass
+        fine = answer.status_code < 500 or (answer.status_code == 503 and self.name in PROBES)
+        assert fine, (answer.status_code, method, self.url, query, sent)
+
+
+def targets(names: list[str], alice: Alices) -> list[Target]:
+    """The addresses of some routes; alice's, the platform's and a superuser's."""
+    key = Client(headers={"Authorization": f"Bearer {alice.key}"})
+    platform = Client(headers={"Authorization": f"Bearer {make_key(account_id=None, name='', now=timezone.now())[1]}"})
+    browser, staff = Client(), Client()
+    assert alice.account.user is not None
+    browser.force_login(alice.account.user)
+    staff.force_login(User.objects.create_superuser("root@example.com", "x"))
+    found = []
+    for name in names:
+        if name in ADMIN:
+            open_to_all = name.partition(":")[2] in ADMIN_OPEN
+            url = reverse(name) if open_to_all else admin_address(name, alice.account)
+            found.append(Target(name, url, Client() if open_to_all else staff))
+        elif name in {*API, *OPEN}:
+            client = platform if name in PLATFORM or name == "api-usage" else key
+            found.append(Target(name, alice.address(name), client))
+        elif name in PAGES:
+            found.append(Target(name, alice.address(name), browser))
+        elif not ROUTES[name].pattern.converters and ROUTES[name].name:
+            found.append(Target(name, reverse(name), browser if name == "preferences" else Client()))
+        else:
+            url = reverse(name, kwargs={field: "sandbox" if field == "gateway" else "nonsense"
+                                        for field in ROUTES[name].pattern.converters})  # fmt: skip
+            found.append(Target(name, url, Client()))
+    return found
+
+
+PROBES = {"healthz", "readyz", "metrics"}
+NAMES = sorted({*API, *OPEN, *PAGES, *OPEN_PAGES, *ADMIN} & ROUTES.keys() - PROBES - {"favicon.ico"})
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_bytes_of_chance_are_answered_everywhere(group: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL")
+    with time_machine.travel(at("2026-03-08T12:00"), tick=False):
+        alice = Alices()
+        furnished(alice.account)
+        for target in targets(NAMES[group::GROUPS], alice):
+            chance = random.Random(f"{SEED} {target.name}")
+            for _ in range(BODIES):
+                target.send(chance)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", sorted(PROBES))
+def test_bytes_of_chance_are_answered_by_the_probes(name: str) -> None:
+    target, chance = Target(name, reverse(name), Client()), random.Random(f"{SEED} {name}")
+    for _ in range(BODIES):
+        target.send(chance)
