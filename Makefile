@@ -33,7 +33,7 @@ lint: .venv/dev .env
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml iss_billing accounts packs settlement
 
 audit: .venv/dev
-	$(BIN)/pip-audit --requirement requirements.txt --requirement requirements-dev.txt --progress-spinner off
+	$(BIN)/pip-audit --requirement requirements.txt --requirement requirements-dev.txt --strict --progress-spinner off
 
 backup: .venv/run .env
 	@$(BIN)/python manage.py backup

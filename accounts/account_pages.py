@@ -61,6 +61,8 @@ def preferences(request: HttpRequest) -> HttpResponse:
         keep(response, settings.LANGUAGE_COOKIE_NAME, language)
         if account := account_of_login(request):
             Account.objects.filter(pk=account.pk).update(language=language)
+    if theme is not None and (account := account_of_login(request)):
+        Account.objects.filter(pk=account.pk).update(theme=theme if theme in THEMES else "")
     if theme in THEMES:
         keep(response, THEME_COOKIE, theme)
     elif theme is not None:

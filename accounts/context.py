@@ -29,7 +29,6 @@ SECTIONS = {
 
 def console(request: HttpRequest) -> dict[str, Any]:
     """The clock, the account of the login (None without), its unread messages, the chosen theme; asked when used."""
-    theme = request.COOKIES.get(THEME_COOKIE)
     account = SimpleLazyObject(lambda: account_of_login(request))
     return {
         "section": SECTIONS.get(request.path.strip("/").partition("/")[0], ""),
@@ -37,7 +36,7 @@ def console(request: HttpRequest) -> dict[str, Any]:
         "now": timezone.now(),
         "account": account,
         "unread": SimpleLazyObject(lambda: _unread(account_of_login(request))),
-        "theme": theme if theme in THEMES else "",
+        "theme": SimpleLazyObject(lambda: _theme(request)),
     }
 
 
@@ -48,6 +47,13 @@ def account_of_login(request: HttpRequest) -> Account | None:
         return None
     account: Account | None = getattr(user, "account", None)
     return account
+
+
+def _theme(request: HttpRequest) -> str:
+    """What the account has chosen; before signing in, what this browser chose last."""
+    account = account_of_login(request)
+    chosen = account.theme if account else request.COOKIES.get(THEME_COOKIE)
+    return chosen if chosen and chosen in THEMES else ""
 
 
 def _unread(account: Account | None) -> int:

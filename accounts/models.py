@@ -83,6 +83,8 @@ class Account(models.Model):
     name = models.CharField(_("name"), max_length=120)
     opened_at = models.DateTimeField(_("opened"))
     language = models.CharField(_("language"), max_length=10, default="zh-hans")
+    theme = models.CharField(_("look"), max_length=5, blank=True, default="", db_default="")
+    """Light or dark, where the customer chose; else as their system."""
     balance = WideIntegerField(_("balance (fen)"), default=0)
     carry = models.BigIntegerField(_("carry (micro-yuan)"), default=0)
     arrears_since = models.DateTimeField(_("in arrears since"), null=True)

@@ -1,8 +1,8 @@
 """The books summed up day by day, by pack type: written once a night, read together with what moved since.
 
 Every transfer up to a number is in the sums, and a reader adds those after it, so a report is of this moment. Each
-night moves the number on: it sums up what has come since, today with it, the last days again, and every older day that was
-posted to with an older time.
+night moves the number on: it sums up what has come since, today with it, the last days again, and every older day
+that was posted to with an older time.
 """
 
 import time

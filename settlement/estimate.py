@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
@@ -83,7 +83,7 @@ def load_unsettled(account_id: int, now: datetime, *, rules_of: Rules = load_rul
     """
     today = day_of(now)
     with one_snapshot(), connection.cursor() as cursor:
-        asked = {"account": account_id, "ids": bulk.array([account_id]), "tomorrow": next_day(today)}
+        asked: dict[str, Any] = {"account": account_id, "ids": bulk.array([account_id]), "tomorrow": next_day(today)}
         cursor.execute(STANDS, asked)
         row = cursor.fetchone()
         if row is None:

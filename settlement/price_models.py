@@ -68,7 +68,7 @@ class PriceEffect(models.Model):
 
     class Meta:
         default_permissions = ()
-        constraints = [models.UniqueConstraint(fields=["run", "account"], name="price_effect_once")]
+        constraints = [models.UniqueConstraint(fields=["account", "run"], name="price_effect_once")]
         indexes = [models.Index(F("run"), F("change"), name="price_effect_by_change")]
 
     def __str__(self) -> str:

@@ -158,7 +158,7 @@ def quantities_of_days(account_id: int, days: Iterable[date]) -> dict[date, list
 def day_curves(account_id: int, item_ids: Iterable[int], day: date) -> dict[Key, dict[int, int]]:
     """The slot sums (0-287) of one account's peak and mean items on a day; what had no report is left out."""
     found: dict[Key, dict[int, int]] = {}
-    names = {"account": account_id, "items": bulk.array(item_ids), "day": day, "start": start_of(day)}
+    names: dict[str, Any] = {"account": account_id, "items": bulk.array(item_ids), "day": day, "start": start_of(day)}
     with connection.cursor() as cursor:
         cursor.execute(SLOTS, names)
         for item, region, slot, quantity in cursor.fetchall():
@@ -199,7 +199,7 @@ def slot_shares(account_id: int, points: Mapping[Key, int], day: date, most: int
     found: dict[Key, list[Share]] = {}
     if not points:
         return found
-    names = {
+    names: dict[str, Any] = {
         "account": account_id,
         "day": day,
         "most": most,

@@ -26,6 +26,8 @@ PURE = {
     "settlement/aggregation.py": {"iss_billing.days", "iss_billing.money"},
     "settlement/pace.py": {"iss_billing.money"},
     "settlement/rating.py": {"iss_billing.money", "packs.drawdown"},
+    "settlement/curve.py": {"iss_billing.days"},
+    "settlement/burn.py": {"settlement.pace"},
     "settlement/replay.py": {"packs.drawdown", "settlement.rating"},
 }
 """Pure modules, and which others of ours each may use."""

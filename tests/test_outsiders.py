@@ -52,7 +52,7 @@ EITHERS = {"api-webhooks", "api-webhook", "api-webhook-rotate", "api-webhook-ena
 """API calls of customers and the platform, each for its own."""
 EVERYBODYS = {"item-usage", "day-usage", "day-slots"}
 """Pages whose address names a thing of nobody's: everyone sees their own there."""
-OWN_FIELDS = ("delivery_pk", "act", "number", "gateway", "token", "code", "day")
+OWN_FIELDS = ("delivery_pk", "act", "number", "gateway", "token", "code", "day", "kind")
 """Fields of routes that name one thing wherever they stand."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ADMIN_OPEN = {"login", "logout", "jsi18n"}
@@ -107,7 +107,7 @@ class Alices:
         ask_email(user=self.account.user, email="new@example.com", language="en", now=timezone.now())
         self.things |= {"token": token_of(Letter.objects.get(to="new@example.com"))}
         self.things |= {"checkout": checkout.pk, "number": checkout.payment.number, "gateway": "sandbox"}
-        self.things |= {"code": "bandwidth.down", "day": date(2026, 3, 2)}
+        self.things |= {"code": "bandwidth.down", "day": date(2026, 3, 2), "kind": "pet"}
 
     def address(self, name: str) -> str:
         """The address of a route, with her own ids in it."""

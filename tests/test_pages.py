@@ -274,6 +274,10 @@ def test_language_is_kept_and_speaks_in_mails() -> None:
     assert "Overview" in text_of(client.get("/"))
     client.post("/preferences/", {"theme": "dark", "next": "/"})
     assert 'data-bs-theme="dark"' in client.get("/").content.decode()
+    elsewhere = Client()
+    assert account.user is not None
+    elsewhere.force_login(account.user)
+    assert 'data-bs-theme="dark"' in elsewhere.get("/").content.decode(), "another browser of the customer's"
     client.post("/preferences/", {"theme": "", "next": "/"})
     assert "data-bs-theme" not in client.get("/").content.decode()
 

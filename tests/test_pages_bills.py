@@ -150,8 +150,10 @@ def test_a_month_of_bills() -> None:
     assert "已出账 2 天" in said
     assert "补充账单 1 份" in said
     assert "1 天有用量待结算： 3月9日" in said
-    cells = re.findall(r"(?s)<td class=\"[^\"]*\">(.*?)</td>", march.content.decode().split('class="cal"')[1])
-    first, ninth, tenth = (cell for cell in cells if re.search(r">(1|9|10)</span>", cell))
+    cells = re.findall(
+        r"(?s)<td class=\"[^\"]*\">(.*?)</td>", march.content.decode().split('class="cal"')[1].split("</table>")[0]
+    )
+    first, ninth, tenth = (cell for cell in cells if re.search(r'class="d"[^>]*>(1|9|10)</span>', cell))
     assert "含补充 1 份" in first
     assert "待结算" in ninth
     assert "今天" in tenth

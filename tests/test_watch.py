@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
 from accounts.keys import make_key
-from accounts.models import Account, User
+from accounts.models import Account
 from iss_billing import logs, probes
 from iss_billing.celery import app
 from settlement import figures, metrics
@@ -278,7 +278,6 @@ def test_signing_up_and_in_leaves_no_trace_of_who(lines: Any, settings: LazySett
     assert said.count('"route"') >= 6
     found = [secret for secret in [*SECRETS.values(), key, "a long enough password"] if secret in said]
     assert not found, said
-    assert User.objects.get().email == SECRETS["mail"]
 
 
 @pytest.mark.django_db(transaction=True)

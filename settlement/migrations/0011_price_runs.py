@@ -121,7 +121,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="priceeffect",
-            constraint=models.UniqueConstraint(fields=("run", "account"), name="price_effect_once"),
+            constraint=models.UniqueConstraint(fields=("account", "run"), name="price_effect_once"),
         ),
         migrations.AddIndex(
             model_name="priceshard",

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, Subquery, Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -74,22 +74,24 @@ def _ended(pack: Pack, last: list[Record], today: date) -> dict[str, Any]:
 
 @customer_page
 @require_GET
-def queue(request: HttpRequest, account: Account, code: str) -> HttpResponse:
-    """All open packs of one type in drawing order, page by page."""
+def queue(request: HttpRequest, account: Account, kind: str) -> HttpResponse:
+    """All open packs of one type in drawing order, page by page; of a type that was never held there is none."""
     now = timezone.now()
     today = day_of(now)
-    kind = get_object_or_404(PackType, code=code)
-    rows = Pack.objects.filter(is_open(today), account=account, pack_type=kind).order_by("id")
-    page = page_of(request, rows)
+    pack_type = get_object_or_404(PackType, code=kind)
+    rows = Pack.objects.filter(account=account, pack_type=pack_type).order_by("id")
+    page = page_of(request, rows.filter(is_open(today)))
+    if not page.paginator.count and not rows.exists():
+        raise Http404
     state = mode_state(account.pk, today)
     context = {
-        "pack_type": kind,
+        "pack_type": pack_type,
         "page": page,
         "rows": [
             {"pack": pack, "place": page.start_index() + place, "refundable_until": pack.refundable_until(now)}
             for place, pack in enumerate(page)
         ],
-        "frozen": kind.requires_billing_mode not in (None, state.mode),
+        "frozen": pack_type.requires_billing_mode not in (None, state.mode),
     }
     return render(request, "settlement/queue.html", context)
 
@@ -104,7 +106,7 @@ def pack(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
     before = ahead.order_by().values("pack_type").annotate(units=Sum("remaining")).values("units")
     items = Item.objects.filter(pack_types=OuterRef("pack_type")).values("id")
     rows = Pack.objects.filter(account=account).select_related("pack_type", "sku", "order_line")
-    found = get_object_or_404(rows.annotate(ahead=Subquery(before), items=ArraySubquery(items)), pk=pk)
+    found: Any = get_object_or_404(rows.annotate(ahead=Subquery(before), items=ArraySubquery(items)), pk=pk)
     state, lately = mode_state(account.pk, today), recent(account.pk, today)
     status = found.status_on(today, state.mode)
     daily = drawn_daily(found.pk)
