@@ -61,7 +61,11 @@ def count_days(now: datetime) -> None:
         last_transfer = _last_transfer(cursor)
         for first, last in _spans(_days(day_of(now))):
             BookDay.objects.filter(day__gte=first, day__lte=last).delete()
-            values = {"start": start_of(first), "end": start_of(last + timedelta(days=1)), "last": last_transfer}
+            values: dict[str, Any] = {
+                "start": start_of(first),
+                "end": start_of(last + timedelta(days=1)),
+                "last": last_transfer,
+            }
             cursor.execute(COUNT, values)
             CountedDay.objects.bulk_create(
                 [

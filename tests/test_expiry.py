@@ -342,7 +342,7 @@ def test_an_event_whose_day_expires_after_it_was_judged_is_judged_again(
     moment: str, manage: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, _ = settled_world()
-    rightly, expired = metering.ensure_partitions, []
+    rightly, expired = partitions.ensure_partitions, list[Any]()
 
     def ensure(days: Iterable[date]) -> None:
         if expired:
