@@ -21,6 +21,8 @@ def sign_in(page: Page, name: str) -> None:
     page.locator("main [name=username]").fill(f"{name}@example.com")
     page.locator("main [name=password]").fill(PASSWORD)
     page.locator("main button[type=submit]").first.click()
+    expect(page.locator(".figures")).to_be_visible()
+    page.wait_for_load_state()
 
 
 def fits(page: Page) -> None:
@@ -75,7 +77,8 @@ def test_in_english_in_the_dark_on_a_phone_and_in_arrears(page: Page, clock: Clo
     fits(page)
     assert_accessible(page)
     page.goto("/account/")
-    page.get_by_role("button", name="English").click()
+    page.locator("main").get_by_role("button", name="English").click()
+    expect(page.get_by_role("link", name="Overview")).to_be_visible()
     page.goto("/")
     expect(page.get_by_role("heading", name="Until the service is suspended")).to_be_visible()
     for path in ("/", "/usage/", "/usage/ai.pet/", "/usage/ai.pet/2026-03-08/", "/usage/event/?day=x"):
