@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 from django.utils.translation import gettext as _
 from reportlab.lib.colors import HexColor
