@@ -21,11 +21,11 @@ from accounts import letters
 from accounts.cookies import keep
 from accounts.forms import AskPasswordForm, NewPasswordForm, PasswordForm, SignUpForm
 from accounts.letter_models import Letter
+from accounts.login_backend import BACKEND
 from accounts.logins import LinkUsed, ask_sign_up, confirm_contact, sign_up
 from accounts.models import Account
 from accounts.opening import EmailTaken
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 ASKED = "sign-up"
 """Where the session remembers what was asked for, so that the mail can be sent again."""
 

@@ -75,7 +75,7 @@ def logins() -> dict[str, Any]:
         ],
         "AUTHENTICATION_BACKENDS": [
             "axes.backends.AxesStandaloneBackend",
-            "django.contrib.auth.backends.ModelBackend",
+            "accounts.login_backend.LoginBackend",
         ],
         # a login from one address, so that nobody locks another out; kept in the database, for Redis may be gone
         "AXES_LOCKOUT_PARAMETERS": [["username", "ip_address"]],

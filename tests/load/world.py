@@ -17,7 +17,7 @@ def people() -> None:
 
     def signed_in(user: User) -> str:
         client = Client()
-        client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+        client.force_login(user, "accounts.login_backend.LoginBackend")
         name = settings.SESSION_COOKIE_NAME
         return f"{name}={client.cookies[name].value}"
 
