@@ -6,6 +6,7 @@
 # make backup / make restore FILE=…   the database to a file, and back (OVERWRITE=1 loses what it holds)
 # make load   pages and calls at once, alone and while a night is settled, into docs/
 # make attack   random bytes at every address, N each (10000)
+# make lighthouse  Lighthouse on overview, buy and bill into docs/ (RUNS=5; Node 20 or later, npm, Chromium)
 # make scaleout   the night on one worker host, on two, and with a cable pulled (root, iproute2)
 # make torture   kills every process at random moments, N times (100); SEED=… plays a failed round again
 # make messages   collect and compile the texts to translate (needs gettext)
@@ -17,7 +18,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run test lint audit backup restore deploy-check bench load attack scaleout torture messages
+.PHONY: run test lint audit backup restore deploy-check bench lighthouse load attack scaleout torture messages
 
 run: .venv/run .env
 	@$(BIN)/python -m iss_billing.run
@@ -53,6 +54,10 @@ load: .venv/dev
 
 attack: .venv/dev
 	@ATTACK_BODIES=$(or $(N),10000) $(BIN)/python -m pytest -n $(WORKERS) tests/test_attack.py tests/test_attack_bytes.py $(ARGS)
+
+lighthouse: .venv/dev
+	@$(BIN)/python -m tests.browser
+	@$(BIN)/python -m tests.lighthouse $(RUNS)
 
 scaleout: .venv/dev
 	@$(BIN)/python -m tests.scaleout

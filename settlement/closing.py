@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 from psycopg.errors import LockNotAvailable
 
 from accounts import notices
@@ -92,15 +93,27 @@ def look(account: Account, now: datetime) -> Closing:
     }
     returned = _returnable(account, now).aggregate(packs=Count("pk"), price=Sum("price"))
     refund = int(returned["price"] or 0)
+    keys, endpoints = _connected(account, now)
     return Closing(
         obstacles={code: value for code, value in found.items() if value is not None},
         returned=returned["packs"],
         refund=refund,
         given_up=_given_up(account, now),
         payout=account.balance + refund,
-        keys=keys_in_force(now).filter(account=account).count(),
-        endpoints=endpoints_of(account).count(),
+        keys=keys,
+        endpoints=endpoints,
     )
+
+
+def _connected(account: Account, now: datetime) -> tuple[int, int]:
+    """How many keys in force and webhook endpoints the account has, asked at once."""
+
+    def many(rows: QuerySet[Any]) -> Coalesce:
+        counted = rows.order_by().values("account").annotate(many=Count("pk")).values("many")
+        return Coalesce(Subquery(counted), 0)
+
+    keys, endpoints = keys_in_force(now).filter(account=account), endpoints_of(account)
+    return Account.objects.values_list(many(keys), many(endpoints)).get(pk=account.pk)
 
 
 RETURNABLE = Q(refunded_at=None, remaining=F("total"))

@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+import time_machine
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
@@ -48,6 +49,8 @@ OPEN_PAGES = {
     "favicon.ico",
 }
 """Pages for anyone."""
+FOR_ANYONE = ("sign-in", "sign-up", "password-reset", "password-reset-sent", "tariff", "api-reference")
+"""Those of them that are looked at, without anything that came by mail."""
 EITHERS = {"api-webhooks", "api-webhook", "api-webhook-rotate", "api-webhook-enable", "api-deliveries", "api-resend"}
 """API calls of customers and the platform, each for its own."""
 EVERYBODYS = {"item-usage", "day-usage", "day-slots"}
@@ -74,6 +77,25 @@ API = sorted(name for name in ROUTES if name.startswith("api-") and name not in 
 ADMIN = sorted(name for name in ROUTES if name.startswith("admin:"))
 PAGES = sorted(name for name in ROUTES if name not in {*API, *ADMIN, *OPEN, *OPEN_PAGES} and "/" not in name)
 
+ACTS = {
+    "act-on-webhook",
+    "begin-checkout",
+    "cancel-checkout",
+    "cancel-email",
+    "cancel-payment",
+    "change-cart",
+    "pay-checkout",
+    "read-messages",
+    "resend-message",
+}
+"""Pages' addresses that take a form and show nothing."""
+FILES = {"bill-recheck", "bill-slots", "day-slots", "export-file", "monthly-statement"}
+"""Pages' addresses that answer with a file."""
+PASSING = {"pay", "payment", "payment-return"}
+"""Pages' addresses that lead on at once: to the cashier, to the purchase."""
+SHOWN = [name for name in PAGES if name not in {*ACTS, *FILES, *PASSING}]
+"""What a signed-in customer looks at: the pages that are checked for every quality of a page."""
+
 
 class Alices:
     """An account with one of everything, and the addresses of its things."""
@@ -85,7 +107,7 @@ class Alices:
         use(self.account, "ai.pet", 400, "2026-03-01T11:00")
         night("2026-03-02T02:00")
         key, self.key = make_key(account_id=self.account.pk, name="alice", now=timezone.now())
-        order, bill = Order.objects.get(), self.account.bills.get()
+        order, bill = Order.objects.get(account=self.account), self.account.bills.get()
         self.things: dict[str, Any] = {
             "order": order.pk,
             "pack": pack.pk,
@@ -108,6 +130,18 @@ class Alices:
         self.things |= {"token": token_of(Letter.objects.get(to="new@example.com"))}
         self.things |= {"checkout": checkout.pk, "number": checkout.payment.number, "gateway": "sandbox"}
         self.things |= {"code": "bandwidth.down", "day": date(2026, 3, 2), "kind": "pet"}
+
+    seen = at("2026-03-02T11:30")
+    """When her pages show the most: a purchase waits for its payment, a new address for its confirmation."""
+
+    def browser(self) -> Client:
+        """A browser that is signed in as her, with something in its cart."""
+        assert self.account.user is not None
+        with time_machine.travel(self.seen, tick=False):
+            client = Client()
+            client.force_login(self.account.user)
+            client.post(reverse("change-cart"), {"add": "pet-100k"})
+        return client
 
     def address(self, name: str) -> str:
         """The address of a route, with her own ids in it."""
@@ -155,6 +189,18 @@ def test_the_walk_meets_the_whole_url_conf() -> None:
     assert nameless == {"api/v1/", "admin/(?P<url>.*)$"}, "a new route has a name"
     assert set(API) >= PLATFORM
     assert ROUTES.keys() >= OPEN
+
+
+def test_every_address_of_a_page_is_shown_or_said_not_to_be(alice: Alices) -> None:
+    """So that SHOWN is every page: what takes forms, sends files or leads on does that and shows nothing."""
+    browser = alice.browser()
+    for name in PAGES:
+        with time_machine.travel(alice.seen, tick=False):
+            response = browser.get(alice.address(name))
+        shows = response.status_code in (200, 409) and response["Content-Type"].startswith("text/html")
+        assert shows == (name in SHOWN), (name, response.status_code)
+        assert (response.status_code == 405) == (name in ACTS), name
+        assert (response.status_code == 302) == (name in PASSING), name
 
 
 @pytest.mark.parametrize("name", API)

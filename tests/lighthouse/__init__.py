@@ -1,0 +1,1 @@
+"""Lighthouse over the console, as production serves it (`make lighthouse`)."""

@@ -1,0 +1,115 @@
+"""Every page of a customer's on a phone: accessible in both languages, light and dark, not too wide, no complaint."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from tests.axe import assert_accessible
+from tests.conftest import Clock
+from tests.test_outsiders import FOR_ANYONE, ROUTES, SHOWN, Alices
+from tests.test_pages import lived_in, paths
+from tests.worlds import at, bills_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FULL = ("overview", "packs", "bills", "ledger", "inbox", "usage")
+"""Pages that a fuller account shows more on."""
+DRILLED = ["/usage/ai.pet/", "/usage/bandwidth.down/", "/usage/bandwidth.down/2026-03-02/"]
+LOOKS = [("zh-CN", "light"), ("en-GB", "dark")]
+EXPECTED = ("404 (Not Found)", "409 (Conflict)")
+"""What the browser says of a page that says no, and says why."""
+
+
+@pytest.fixture
+def phone(browser: Browser, live_server: LiveServer, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
+    """A phone of 390 px, in the language and colours of the test."""
+    language, colours = request.param
+    context = browser.new_context(
+        base_url=live_server.url,
+        locale=language,
+        color_scheme=colours,
+        timezone_id="Asia/Shanghai",
+        viewport={"width": 390, "height": 844},
+    )
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
+
+
+def enter(context: BrowserContext, site: LiveServer, client: Client) -> None:
+    """Sign in as who is signed in to a test client."""
+    name = settings.SESSION_COOKIE_NAME
+    context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": site.url}])
+
+
+def look_over(page: Page, address: str, complaints: list[str]) -> None:
+    """One page: whole on the screen, accessible, and nothing in the console."""
+    page.goto(address)
+    wide = page.evaluate(
+        """() => document.documentElement.scrollWidth > innerWidth ? [...document.querySelectorAll("main *")]
+          .filter((one) => one.getBoundingClientRect().right > innerWidth + 1).slice(0, 5)
+          .map((one) => one.outerHTML.slice(0, 160)) : null"""
+    )
+    assert wide is None, f"{address} is wider than the screen: {wide}"
+    assert_accessible(page)
+    said = [text for text in complaints if not text.strip().endswith(EXPECTED)]
+    assert not said, (address, said)
+    complaints.clear()
+
+
+@pytest.mark.parametrize("phone", LOOKS, indirect=True, ids=[" ".join(look) for look in LOOKS])
+def test_every_page_on_a_phone(phone: BrowserContext, live_server: LiveServer, clock: Clock) -> None:
+    page = phone.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    wrong: list[str] = []
+
+    def look(addresses: list[str]) -> None:
+        for address in addresses:
+            try:
+                look_over(page, address, complaints)
+            except AssertionError as error:
+                wrong.append(str(error))
+
+    alice = Alices()
+    mary, marys = lived_in("mary")
+    clock.move(alice.seen)
+    look([reverse(name) for name in FOR_ANYONE])
+    enter(phone, live_server, alice.browser())
+    look([alice.address(name) for name in SHOWN])
+    clock.move(at("2026-03-10T10:00"))
+    assert mary.user is not None
+    marys.force_login(mary.user)
+    enter(phone, live_server, marys)
+    plain = {reverse(name) for name in SHOWN if name not in FULL and not ROUTES[name].pattern.converters}
+    look([path for path in [*paths(mary), *DRILLED] if path not in plain])
+    assert not wrong, "\n\n".join(wrong)
+
+
+def test_charts_are_tables_without_script(browser: Browser, live_server: LiveServer, clock: Clock) -> None:
+    """Overview, usage, packs, bill and buy are read and used with scripts turned off."""
+    mary, marys = lived_in("mary")
+    clock.move(at("2026-03-10T10:00"))
+    assert mary.user is not None
+    marys.force_login(mary.user)
+    context = browser.new_context(base_url=live_server.url, locale="zh-CN", java_script_enabled=False)
+    enter(context, live_server, marys)
+    page = context.new_page()
+    bill = bills_of(mary)[0]
+    charts = 0
+    for address in ("/", "/usage/", *DRILLED, "/packs/", "/packs/types/pet/", reverse("bill", args=[bill.pk]), "/buy/"):
+        page.goto(address)
+        for chart in page.locator("[data-chart]").all():
+            charts += 1
+            expect(chart).to_be_hidden()
+            expect(chart.locator("xpath=ancestor::*[.//table][1]").locator("table").first).to_be_visible()
+    assert charts >= 5
+    page.get_by_role("button", name="加入购物车").first.click()
+    expect(page.get_by_role("heading", name="购物车")).to_be_visible()
+    context.close()
