@@ -6,7 +6,7 @@
 # make backup / make restore FILE=…   the database to a file, and back (OVERWRITE=1 loses what it holds)
 # make load   pages and calls at once, alone and while a night is settled, into docs/
 # make attack   random bytes at every address, N each (10000)
-# make lighthouse  Lighthouse on overview, buy and bill into docs/ (RUNS=5; Node 20 or later, npm, Chromium)
+# make lighthouse   Lighthouse on overview, buy and bill into docs/ (RUNS=5; Node 20 or later, npm, Chromium)
 # make scaleout   the night on one worker host, on two, and with a cable pulled (root, iproute2)
 # make torture   kills every process at random moments, N times (100); SEED=… plays a failed round again
 # make messages   collect and compile the texts to translate (needs gettext)
