@@ -113,7 +113,8 @@ def _connected(account: Account, now: datetime) -> tuple[int, int]:
         return Coalesce(Subquery(counted), 0)
 
     keys, endpoints = keys_in_force(now).filter(account=account), endpoints_of(account)
-    return Account.objects.values_list(many(keys), many(endpoints)).get(pk=account.pk)
+    found: tuple[int, int] = Account.objects.values_list(many(keys), many(endpoints)).get(pk=account.pk)
+    return found
 
 
 RETURNABLE = Q(refunded_at=None, remaining=F("total"))

@@ -27,7 +27,7 @@ from settlement.demo import CUSTOMER
 user = User.objects.get(email=CUSTOMER)
 session = import_module(settings.SESSION_ENGINE).SessionStore()
 session[SESSION_KEY] = str(user.pk)
-session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[-1]
 session[HASH_SESSION_KEY] = user.get_session_auth_hash()
 session.save()
 bill = user.account.bills.order_by("-day", "-sequence").first()
