@@ -155,7 +155,7 @@ def in_its_language(response: Any, language: str) -> None:
     body = response.content.decode()
     assert f'lang="{language}"' in body
     response.content = re.sub(r"(?s)<code\b[^>]*>.*?</code>|<pre\b[^>]*>.*?</pre>", " ", body)
-    said = re.sub(r"\S+@\S+", "", text_of(response))
+    said = re.sub(r"\S+@\S+|https://\S+", "", text_of(response))
     if language == "zh-hans":
         assert not {word for word in ENGLISH.findall(said) if word not in KNOWN}, response.request["PATH_INFO"]
     else:
