@@ -104,6 +104,16 @@ def test_bills_and_packs_in_the_browser(page: Page, live_server: LiveServer, clo
     expect(hat).to_be_visible()
     expect(page.locator(".mast")).to_be_hidden()
     assert len(page.pdf(prefer_css_page_size=True)) > 10_000
+    for curve in page.locator("[data-chart]").all():
+        drawn = curve.locator("canvas").bounding_box()
+        assert drawn is not None
+        assert drawn["height"] > 60, "the drawing is on the sheet"
+        expect(curve.locator("xpath=following-sibling::details")).to_be_hidden()
+    page.emulate_media(media="screen")
+    page.goto(bill)
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(page.locator(".curve table").last).to_be_visible()
     page.emulate_media(media="screen", color_scheme="light")
 
     # packs: narrow and wide, then a refund

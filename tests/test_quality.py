@@ -49,6 +49,7 @@ def enter(context: BrowserContext, site: LiveServer, client: Client) -> None:
 
 def look_over(page: Page, address: str, complaints: list[str]) -> None:
     """One page: whole on the screen, accessible, and nothing in the console."""
+    complaints.clear()
     page.goto(address)
     wide = page.evaluate(
         """() => document.documentElement.scrollWidth > innerWidth ? [...document.querySelectorAll("main *")]
@@ -59,7 +60,6 @@ def look_over(page: Page, address: str, complaints: list[str]) -> None:
     assert_accessible(page)
     said = [text for text in complaints if not text.strip().endswith(EXPECTED)]
     assert not said, (address, said)
-    complaints.clear()
 
 
 @pytest.mark.parametrize("phone", LOOKS, indirect=True, ids=[" ".join(look) for look in LOOKS])

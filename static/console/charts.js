@@ -139,11 +139,12 @@
   if (!canvases.length) return;
 
   const seen = new Set();
+  const paper = matchMedia("print");
   const draw = (canvas) => {
     const data = JSON.parse(document.getElementById(canvas.dataset.source).textContent);
     const chart = echarts.getInstanceByDom(canvas) || echarts.init(canvas, null, { renderer: "canvas" });
     chart.setOption(kinds[canvas.dataset.chart](data), true);
-    chart.resize();
+    if (!paper.matches) chart.resize();               // on paper a drawing keeps its shape; it has no height to take
     canvas.dataset.drawn = "";
   };
   let loading = null;
@@ -172,7 +173,12 @@
     const theme = root.getAttribute("data-bs-theme");
     root.setAttribute("data-bs-theme", "light");
     seen.forEach(draw);
+    // printed from the browser's menu: what was never in view has no drawing, and goes as its table
+    const tables = canvases.filter((canvas) => !seen.has(canvas)).map((canvas) => canvas.parentElement.querySelector(".chart-data:not([open])"));
+    const opened = tables.filter(Boolean);
+    opened.forEach((table) => { table.open = true; });
     addEventListener("afterprint", () => {
+      opened.forEach((table) => { table.open = false; });
       if (theme === null) root.removeAttribute("data-bs-theme"); else root.setAttribute("data-bs-theme", theme);
       seen.forEach(draw);
     }, { once: true });
