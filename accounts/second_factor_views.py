@@ -11,7 +11,7 @@ from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -69,7 +69,7 @@ def second_factor_page(request: HttpRequest) -> HttpResponse:
     if user is None:
         return redirect_to_login(request.get_full_path(), reverse("admin:login"))
     if not settings.REQUIRE_2FA or user.is_verified():  # type: ignore[attr-defined]  # of django-otp's middleware
-        return redirect(_next(request))
+        return HttpResponseRedirect(_next(request))
     return _ask(request, user) if second_factor.device_of(user) else _enrol(request, user)
 
 
@@ -86,7 +86,7 @@ def _ask(request: HttpRequest, user: User) -> HttpResponse:
             left = second_factor.codes_left(user)
             if left <= 3:
                 messages.warning(request, _("Codes on paper left: %(number)s. Make new ones.") % {"number": left})
-            return redirect(_next(request))
+            return HttpResponseRedirect(_next(request))
     return _show(request, _("Second factor"), {"form": form})
 
 
@@ -108,7 +108,7 @@ def _enrol(request: HttpRequest, user: User) -> HttpResponse:
                 device, codes = second_factor.enrol(user, key, form.cleaned_data["code"].replace(" ", ""))
                 audit_log.record("login.second_factor", by=user, now=timezone.now(), subject=user)
         except second_factor.Enrolled:
-            return redirect(request.get_full_path())
+            return HttpResponseRedirect(request.get_full_path())
         except second_factor.WrongCode as wrong:
             form.add_error("code", complaint(wrong))
         else:

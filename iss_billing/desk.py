@@ -5,11 +5,14 @@ side bar, and refuses it to all others. Who may what stands in `iss_billing.role
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import wraps
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, FieldDoesNotExist, PermissionDenied
+from django.db import DataError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -62,6 +65,24 @@ class Desk(admin.AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         """Staff, and with REQUIRE_2FA only after their second factor: asked by every page of the admin."""
         return super().has_permission(request) and _second_factor_given(request)
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Every page of the admin; what the models or the database cannot read of an address is a bad request.
+
+        A look is one transaction, so that a statement which the database refused leaves it usable.
+        """
+        inner = super().admin_view(view, cacheable)
+
+        @wraps(inner)
+        def readable(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            looks = request.method in ("GET", "HEAD")
+            try:
+                with transaction.atomic() if looks else nullcontext():
+                    return inner(request, *args, **kwargs)
+            except (DataError, FieldDoesNotExist) as error:
+                raise BadRequest(str(error).partition("\n")[0]) from error
+
+        return readable
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The password; who has given it already is asked for the second factor."""

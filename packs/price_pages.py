@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -177,5 +177,5 @@ def _propose(request: HttpRequest, form: forms.Form, cells: list[ProposedPrice],
         proposal = propose(cells=cells, reason=reason, now=now, made_by=user)
     except ProposalRefused as refusal:
         messages.error(request, str(refusal))
-        return redirect(request.get_full_path())
+        return HttpResponseRedirect(request.get_full_path())
     return redirect("admin:packs_priceproposal_change", proposal.pk)

@@ -135,6 +135,31 @@ def test_what_a_body_says_beyond_what_is_asked_changes_nothing(alice: Alices) ->
     assert_books()
 
 
+def test_json_that_is_nested_beyond_reason_is_no_json(alice: Alices) -> None:
+    for path, method in (
+        ("/api/v1/orders/", "POST"),
+        ("/api/v1/webhooks/", "POST"),
+        ("/api/v1/account/billing-mode/", "PUT"),
+    ):
+        answer = with_key(alice).generic(
+            method, path, b"[" * 100_000, content_type="application/json", headers={"Idempotency-Key": "k"}
+        )
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid"), path
+
+
+def test_what_the_admins_lists_cannot_read_is_a_bad_request(alice: Alices) -> None:
+    staff = Client()
+    staff.force_login(User.objects.create_superuser("root@example.com", "x"))
+    for path in (
+        "/admin/accounts/endpoint/?events=%EF%BF%BD",
+        "/admin/accounts/account/?name=%00",
+        "/admin/packs/sku/1/delete/?_to_field=",
+        "/admin/packs/sku/1/change/?_to_field=",
+    ):
+        assert staff.get(path).status_code in (200, 302, 400, 403, 404), path
+    assert staff.get("/admin/accounts/endpoint/?events=%EF%BF%BD").status_code == 400
+
+
 # ── other sites ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -167,7 +192,14 @@ def test_no_page_takes_a_form_of_another_site(alice: Alices) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "\thttps://evil.example"],
+    [
+        "//evil.example/",
+        "https://evil.example/",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "a:b",
+        "\thttps://evil.example",
+    ],
 )
 def test_nobody_is_sent_to_another_site(place: str, alice: Alices) -> None:
     user = alice.account.user

@@ -56,7 +56,8 @@ TYPES = (
     "application/json; charset=x",
     "application/x-www-form-urlencoded; charset=utf-16", "*/*", "a" * 300, "text/\u00e9",
 )  # fmt: skip
-METHODS = ("POST", "POST", "POST", "PUT", "PATCH", "DELETE", "GET", "OPTIONS", "HEAD", "TRACE")
+METHODS = ("POST",) * 11 + ("PUT", "PATCH", "DELETE") * 2 + ("GET", "HEAD", "OPTIONS")
+"""A body goes with most of them; a query string with all."""
 
 Make = Callable[[random.Random, list[str]], dict[str, Any]]
 
@@ -156,7 +157,9 @@ class Target:
         method = chance.choice(METHODS)
         names = self.fields or list(FIELDS)
         query = urlencode([(chance.choice(FIELDS), encoded(text(chance))) for _ in range(chance.randrange(4))])
-        sent: dict[str, Any] = {} if method in ("GET", "HEAD", "TRACE") else chance.choice(MAKERS)(chance, names)
+        if self.name in ADMIN and method not in ("GET", "HEAD"):
+            query = ""  # what the database refuses there would end the test's own transaction
+        sent: dict[str, Any] = {} if method in ("GET", "HEAD") else chance.choice(MAKERS)(chance, names)
         with self.undone():
             answer: Any = self.client.generic(method, self.url, QUERY_STRING=query, **sent)
             if isinstance(answer, StreamingHttpResponse):

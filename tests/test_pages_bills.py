@@ -110,7 +110,7 @@ def test_a_supplementary_bill_names_the_late_usage_and_shows_what_it_raised() ->
 
 def test_the_kitchens_lines_have_a_subtotal_and_prints_are_light() -> None:
     account, client = customer()
-    client.cookies["theme"] = "dark"
+    Account.objects.filter(pk=account.pk).update(theme="dark")
     buy(account, "kitchen-100k", "2026-03-02T09:00")
     for number, item in enumerate(("uniform", "hat", "mask"), start=1):
         use(account, f"ai.kitchen.{item}", number * 40_000, "2026-03-02T10:00")

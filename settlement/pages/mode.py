@@ -6,8 +6,9 @@ from datetime import date, datetime
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -124,4 +125,4 @@ def _switch(request: HttpRequest, account: Account, now: datetime) -> HttpRespon
             messages.success(request, _("It stays as it is: %(mode)s.") % {"mode": dict(MODES)[mode]})
     target = request.POST.get("next", "")
     allowed = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
-    return redirect(target if allowed else "billing-mode")
+    return HttpResponseRedirect(target if allowed else reverse("billing-mode"))  # a path, never the name of a view
