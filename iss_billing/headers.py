@@ -6,10 +6,10 @@ from typing import Final
 from django.http import HttpRequest, HttpResponse
 
 UNUSED: Final = (
-    "accelerometer", "autoplay", "bluetooth", "camera", "display-capture", "encrypted-media", "fullscreen",
+    "accelerometer", "autoplay", "camera", "display-capture", "encrypted-media", "fullscreen",
     "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment",
     "picture-in-picture", "publickey-credentials-create", "screen-wake-lock", "serial", "storage-access", "usb",
-    "web-share", "xr-spatial-tracking",
+    "xr-spatial-tracking",
 )  # fmt: skip
 """What browsers offer and no page of ours asks for."""
 
