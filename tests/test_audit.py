@@ -92,13 +92,15 @@ def world() -> World:
 
 
 FREE = """
+    SET LOCAL lock_timeout = 0;
     SET CONSTRAINTS ALL IMMEDIATE;
     ALTER TABLE accounts_transfer DISABLE TRIGGER accounts_transfer_is_immutable;
     ALTER TABLE accounts_transfer DROP CONSTRAINT transfer_books_of_its_kind, DROP CONSTRAINT transfer_two_books;
     ALTER TABLE settlement_billline DROP CONSTRAINT bill_line_drawn_or_charged;
     ALTER TABLE settlement_bill DROP CONSTRAINT bill_due_and_carry_add_up;
 """
-"""What keeps most of this damage out, taken away; the test's transaction brings it back."""
+"""What keeps most of this damage out, taken away; the test's transaction brings it back. The expiry in the world was
+impatient, and this may have to wait for autovacuum."""
 
 
 def plant(sql: str) -> None:
