@@ -101,12 +101,12 @@ def deliver(now: datetime) -> int:
 
 def _send(letter: Letter) -> list[str]:
     with translation.override(letter.language):
-        subject, body = text_of(letter, _link(letter))
+        subject, body = text_of(letter, parts_of_link(letter))
     mail(f"letter-{letter.pk}", subject, body, [letter.to])
     return []
 
 
-def _link(letter: Letter) -> list[str]:
+def parts_of_link(letter: Letter) -> list[str]:
     """The parts of the link's address after its name; a password's token knows the password it replaces."""
     if letter.kind == Letter.Kind.PASSWORD and letter.user is not None:
         uid = urlsafe_base64_encode(force_bytes(letter.user_id))

@@ -11,8 +11,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from accounts.keys import make_key
-from accounts.letters import token_of
-from accounts.logins import ask_email
+from accounts.letters import parts_of_link, token_of
+from accounts.logins import ask_contact, ask_email, ask_password, ask_sign_up
 from accounts.models import Account, Letter, User
 from accounts.opening import open_account
 from accounts.payments import gateway as gateways
@@ -51,6 +51,8 @@ OPEN_PAGES = {
 """Pages for anyone."""
 FOR_ANYONE = ("sign-in", "sign-up", "password-reset", "password-reset-sent", "tariff", "api-reference")
 """Those of them that are looked at, without anything that came by mail."""
+BY_MAIL = ("sign-up-confirm", "password-reset-confirm", "confirm-contact")
+"""Those of them that are reached by a mail's link alone."""
 EITHERS = {"api-webhooks", "api-webhook", "api-webhook-rotate", "api-webhook-enable", "api-deliveries", "api-resend"}
 """API calls of customers and the platform, each for its own."""
 EVERYBODYS = {"item-usage", "day-usage", "day-slots"}
@@ -147,6 +149,19 @@ class Alices:
         """The address of a route, with her own ids in it."""
         fields = ROUTES[name].pattern.converters
         return reverse(name, kwargs={field: self.thing(name, field) for field in fields})
+
+    def letters(self) -> list[str]:
+        """The addresses that mails lead to: a new account, a new password, an address for bills; and a link used up."""
+        user = self.account.user
+        assert user is not None
+        found, now = [], timezone.now()
+        ask_sign_up(name="carol", email="carol@example.com", language="en", now=now)
+        ask_password(email=user.email, language="en", now=now)
+        ask_contact(user=user, email="books@example.com", language="en", now=now)
+        kinds = (Letter.Kind.SIGN_UP, Letter.Kind.PASSWORD, Letter.Kind.CONTACT)
+        for name, kind in zip(BY_MAIL, kinds, strict=True):
+            found.append(reverse(name, args=parts_of_link(Letter.objects.filter(kind=kind).latest("pk"))))
+        return [*found, reverse("sign-up-confirm", args=["nonsense"])]
 
     def thing(self, name: str, field: str) -> Any:
         """Which of her things an id in a route names; a new route must be told of here."""

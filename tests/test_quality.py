@@ -4,11 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
+from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone, translation
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
+from accounts.payments.paying import start_payment
+from accounts.payments.sandbox import Sandbox
 from tests.axe import assert_accessible
 from tests.conftest import Clock
 from tests.test_outsiders import FOR_ANYONE, ROUTES, SHOWN, Alices
@@ -21,7 +25,9 @@ FULL = ("overview", "packs", "bills", "ledger", "inbox", "usage")
 """Pages that a fuller account shows more on."""
 DRILLED = ["/usage/ai.pet/", "/usage/bandwidth.down/", "/usage/bandwidth.down/2026-03-02/"]
 LOOKS = [("zh-CN", "light"), ("en-GB", "dark")]
-EXPECTED = ("404 (Not Found)", "409 (Conflict)")
+ACCIDENTS = ("429.html", "500.html")
+"""Pages that only an accident shows."""
+EXPECTED = ("404 (Not Found)", "409 (Conflict)", "410 (Gone)")
 """What the browser says of a page that says no, and says why."""
 
 
@@ -62,6 +68,13 @@ def look_over(page: Page, address: str, complaints: list[str]) -> None:
     assert not said, (address, said)
 
 
+def serve(page: Page, template: str) -> None:
+    """Have the browser find a page under its template's name, in its language."""
+    with translation.override("zh-hans" if page.evaluate("navigator.language") == "zh-CN" else "en"):
+        body = render_to_string(template, {"minutes": 3, "locked_out": True})
+    page.route(f"**/{template}", lambda route: route.fulfill(body=body, content_type="text/html"))
+
+
 @pytest.mark.parametrize("phone", LOOKS, indirect=True, ids=[" ".join(look) for look in LOOKS])
 def test_every_page_on_a_phone(phone: BrowserContext, live_server: LiveServer, clock: Clock) -> None:
     page = phone.new_page()
@@ -80,7 +93,10 @@ def test_every_page_on_a_phone(phone: BrowserContext, live_server: LiveServer, c
     alice = Alices()
     mary, marys = lived_in("mary")
     clock.move(alice.seen)
-    look([reverse(name) for name in FOR_ANYONE])
+    look([*(reverse(name) for name in FOR_ANYONE), "/nothing-here/", *alice.letters()])
+    for template in ACCIDENTS:
+        serve(page, template)
+        look([f"/{template}"])
     enter(phone, live_server, alice.browser())
     look([alice.address(name) for name in SHOWN])
     clock.move(at("2026-03-10T10:00"))
@@ -88,7 +104,9 @@ def test_every_page_on_a_phone(phone: BrowserContext, live_server: LiveServer, c
     marys.force_login(mary.user)
     enter(phone, live_server, marys)
     plain = {reverse(name) for name in SHOWN if name not in FULL and not ROUTES[name].pattern.converters}
-    look([path for path in [*paths(mary), *DRILLED] if path not in plain])
+    payment = start_payment(account_id=mary.pk, amount=100, gateway=Sandbox(), key="phone", now=timezone.now())
+    own = [reverse("payment", args=[payment.number]), "/usage/", *DRILLED]
+    look([path for path in [*paths(mary), *own] if path not in plain])
     assert not wrong, "\n\n".join(wrong)
 
 

@@ -174,8 +174,8 @@
     root.setAttribute("data-bs-theme", "light");
     seen.forEach(draw);
     // printed from the browser's menu: what was never in view has no drawing, and goes as its table
-    const tables = canvases.filter((canvas) => !seen.has(canvas)).map((canvas) => canvas.parentElement.querySelector(".chart-data:not([open])"));
-    const opened = tables.filter(Boolean);
+    const opened = canvases.filter((canvas) => !seen.has(canvas))
+      .map((canvas) => canvas.parentElement.querySelector(".chart-data:not([open])")).filter(Boolean);
     opened.forEach((table) => { table.open = true; });
     addEventListener("afterprint", () => {
       opened.forEach((table) => { table.open = false; });
