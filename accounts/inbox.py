@@ -94,7 +94,8 @@ def link_of(notice: Notice) -> tuple[str, str] | None:
             return reverse("order", args=[data["order"]]), _("The order")
         return reverse("checkout", args=[notice.reference.partition(":")[0]]), _("The purchase")
     if kind == Notice.Type.PRICE_RISE:
-        return reverse("tariff"), _("Price list")
+        told = data.get("cancelled") or data["items"] or data["packs"]
+        return (reverse("buy"), _("Packs")) if "sku" in told[0] else (reverse("tariff"), _("Price list"))
     if kind == Notice.Type.ENDPOINT_DISABLED:
         return reverse("webhooks"), _("Webhooks")
     if kind in (Notice.Type.RESUMED, Notice.Type.PAID_OUT):

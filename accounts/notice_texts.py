@@ -125,37 +125,57 @@ def checkout_reason(reason: str, words: dict[str, Any]) -> str:
     return sentences[reason] % words
 
 
-def _priced(item: dict[str, Any]) -> dict[str, Any]:
-    name = item["name_zh" if formats.chinese() else "name_en"]
-    return {
-        "name": name + (f" ({item['region']})" if item["region"] != "cn-mainland" else ""),
-        "day": _day(item["day"]),
-        "before": formats.unit_price(item["before"][0], item["before"][1], item["unit"]),
-    }
+def _priced(entry: dict[str, Any], price: Any) -> str:
+    """A price of a notice's entry: of a pack in fen, of an item micro-yuan per so many units."""
+    return str(formats.unit_price(price[0], price[1], entry["unit"]) if "item" in entry else formats.money(price))
+
+
+def _what(entry: dict[str, Any]) -> str:
+    """The item, or the pack's type and size."""
+    name: str = entry["name_zh" if formats.chinese() else "name_en"]
+    if "sku" in entry:
+        return f"{name} {formats.size(entry['total'], entry['unit'])}"
+    return name + (f" ({entry['region']})" if entry["region"] != "cn-mainland" else "")
+
+
+def _rise(entry: dict[str, Any]) -> str:
+    """One line of what becomes dearer or ends."""
+    words = {"name": _what(entry), "day": _day(entry["day"]), "before": _priced(entry, entry["before"])}
+    pack = "sku" in entry
+    if entry["after"] is None:
+        if pack:
+            return _("%(name)s is no longer sold from %(day)s on; until then it costs %(before)s.") % words
+        return _("%(name)s is no longer sold from %(day)s on.") % words
+    words["after"] = _priced(entry, entry["after"])
+    if pack:
+        return _("%(name)s: %(after)s from %(day)s on; until then it can be bought at %(before)s.") % words
+    return _("%(name)s: %(after)s instead of %(before)s from %(day)s on.") % words
+
+
+def _stays(entry: dict[str, Any]) -> str:
+    """One line of what was announced and does not come."""
+    after = entry.get("after")
+    words = {"name": _what(entry), "day": _day(entry["day"]), "before": _priced(entry, entry["before"])}
+    if after is None or after == entry["before"]:
+        return _("%(name)s: what was announced for %(day)s does not come; the price stays %(before)s.") % words
+    words["after"] = _priced(entry, after)
+    return _("%(name)s: what was announced for %(day)s does not come; the price is then %(after)s.") % words
 
 
 def _price_rise(data: dict[str, Any]) -> tuple[str, str]:
     if "cancelled" in data:
-        stays = _("%(name)s: what was announced for %(day)s does not come; the price stays %(before)s.")
-        lines = [stays % _priced(item) for item in data["cancelled"]]
-        return _("An announced price change is cancelled"), "\n".join(lines)
-    lines = []
-    for item in data["items"]:
-        words = _priced(item)
-        if item["after"] is None:
-            lines.append(_("%(name)s is no longer sold from %(day)s on.") % words)
-        else:
-            words["after"] = formats.unit_price(item["after"][0], item["after"][1], item["unit"])
-            lines.append(_("%(name)s: %(after)s instead of %(before)s from %(day)s on.") % words)
+        return _("An announced price change is cancelled"), "\n".join(map(_stays, data["cancelled"]))
+    packs = data.get("packs", [])
+    lines = [_rise(entry) for entry in [*data["items"], *packs]]
     words = {
         "first": _day(data["first_day"]),
         "last": _day(data["last_day"]),
         "before": formats.money(data["before"]),
         "after": formats.money(data["after"]),
     }
-    if data["before"] == data["after"]:
+    if data["items"] and data["before"] == data["after"]:
         lines.append(_("What the account was charged from %(first)s to %(last)s would have been the same.") % words)
-    else:
+    elif data["items"]:
         lines.append(
             _(
                 "From %(first)s to %(last)s the account was charged %(before)s pay-as-you-go. At the new prices the "
@@ -163,7 +183,16 @@ def _price_rise(data: dict[str, Any]) -> tuple[str, str]:
             )
             % words
         )
-    return _("Prices rise"), "\n".join(lines)
+    if "bought" in data:
+        old, new = (formats.money(fen) for fen in data["bought"])
+        lines.append(
+            _("From %(first)s to %(last)s you paid %(old)s for packs of these sizes; they would have cost %(new)s.")
+            % (words | {"old": old, "new": new})
+        )
+    if packs:
+        lines.append(_("Packs that you hold stay as they are."))
+    ends = all(entry["after"] is None for entry in [*data["items"], *packs])
+    return _("An end of sale") if ends else _("Prices rise"), "\n".join(lines)
 
 
 def _balance_low(data: dict[str, Any]) -> tuple[str, str]:

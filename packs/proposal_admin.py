@@ -42,6 +42,11 @@ class CellRow:
     percent: str
     fault: str = ""
 
+    @property
+    def dearer(self) -> bool:
+        """Whether customers lose by it: a rise, or an end of sale."""
+        return bool(self.rises) or self.cell.price is None and self.cell.from_price is not None
+
 
 def cell_rows(proposal: PriceProposal, now: datetime) -> list[CellRow]:
     """The cells of a proposal; of an open one with what would refuse it now."""
@@ -171,6 +176,8 @@ class PriceProposalAdmin(LookOnly):
                 "badge": self.badge(obj),
                 "rows": rows,
                 "faulty": any(row.fault for row in rows),
+                "tells": obj.is_open and any(row.cell.day and row.dearer for row in rows),
+                "tells_nobody": obj.is_open and any(not row.cell.day and row.dearer for row in rows),
                 "may_publish": request.user.has_perm(PUBLISH) and not (own and settings.FOUR_EYES),
                 "needs_other": obj.is_open and own and settings.FOUR_EYES,
                 "may_decline": _may_decline(request, obj),

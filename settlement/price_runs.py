@@ -7,26 +7,22 @@ hands out what is left. A notice is unique by proposal, so that nobody hears of 
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from accounts import notices
-from accounts.models import Notice, User
+from accounts.models import User
 from accounts.waking import wake
 from iss_billing import bulk
 from iss_billing.days import day_of
-from iss_billing.money import MICRO_PER_FEN, round_half_up
 from packs import proposals
-from packs.models import TariffPrice
 from packs.proposal_models import PriceProposal
-from packs.tariff import Price
 from settlement.histories import settled_window, window_rules
 from settlement.price_models import PriceEffect, PriceRun, PriceShard
-from settlement.rating import DayRules
-from settlement.replay import Window, with_tariff
-from settlement.repricing import Key, NewPrices, Repriced, called_off, proposed_prices, published_rises, reprice
+from settlement.replay import Window
+from settlement.repricing import Repriced, proposed_prices, reprice
+from settlement.rises import called_off, published_rises, tell
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +52,11 @@ def rehearse(*, proposal_id: int, now: datetime, started_by: User | None) -> Pri
 
 
 def announce(proposal: PriceProposal, now: datetime) -> None:
-    """Begin to tell the customers who use what a published proposal makes dearer or ends; in its transaction.
+    """Begin to tell the customers whom a published proposal's rises concern, or ends of sale; in its transaction.
 
-    Of a rise that it cancels those are told who have heard of it.
+    Of a rise that does not come those are told who have heard of it.
     """
-    if published_rises(proposal) or called_off(proposal):
+    if any(published_rises(proposal)) or called_off(proposal).stays:
         _begin(Purpose.ANNOUNCE, proposal, now, None)
 
 
@@ -155,15 +151,11 @@ def _window(run: PriceRun) -> Window:
     return Window(run.first_day, run.last_day)
 
 
-def _rules(window: Window, tariff: Mapping[Key, Price]) -> dict[date, DayRules]:
-    return with_tariff(window_rules(window), tariff)
-
-
 def _rehearsed(shard: PriceShard) -> Result:
     """What a range of accounts would have paid; whoever would pay another sum is kept with it."""
     window = _window(shard.run)
     prices = proposed_prices(shard.run.proposal, day_of(shard.run.started_at))
-    accounts = reprice(shard.first_account, shard.last_account, window, _rules(window, prices.tariff), prices)
+    accounts = reprice(shard.first_account, shard.last_account, window, window_rules(window), prices)
     run = shard.run_id
     rows = [f"{run}\t{one.account_id}\t{one.paid}\t{one.change}" for one in accounts.values() if one.change]
     with connection.cursor() as cursor:
@@ -207,70 +199,9 @@ def bar_of(before: int, change: int) -> int:
 
 
 def _told(shard: PriceShard, now: datetime) -> Result:
-    """Write to each customer in a range who used what rises, with what the last 30 days would have cost."""
-    window, rises = _window(shard.run), published_rises(shard.run.proposal)
-    tariff = {key: Price(row.price, row.per, row.effective_day) for key, row in rises.items() if not row.withdraws} | {
-        key: _kept(row) for key, row in rises.items() if row.withdraws
-    }
-    accounts = reprice(shard.first_account, shard.last_account, window, _rules(window, tariff), NewPrices(tariff, {}))
-    touched = [one for one in accounts.values() if one.items]
-    reference = f"proposal:{shard.run.proposal_id}"
-    notices.write(
-        [(one.account_id, Notice.Type.PRICE_RISE.value, reference, _notice(one, rises, window)) for one in touched],
-        now,
-    )
-    told = _told_of_cancellation(shard, now)
-    return {"accounts": len(accounts), "told": len(touched), "told_of_cancellation": told}
-
-
-def _told_of_cancellation(shard: PriceShard, now: datetime) -> int:
-    """Tell whoever has heard of a rise that it is cancelled, and how many these are."""
-    off = called_off(shard.run.proposal)
-    wrong = {(f"proposal:{row.proposal_id}", row.item.code, row.region): row for row in off}
-    heard = Notice.objects.filter(
-        kind=Notice.Type.PRICE_RISE,
-        account_id__gte=shard.first_account,
-        account_id__lte=shard.last_account,
-        reference__in={reference for reference, _code, _region in wrong},
-    )
-    items: dict[int, list[dict[str, Any]]] = {}
-    for account, reference, data in heard.order_by("id").values_list("account_id", "reference", "data"):
-        cancelled = [one for one in data["items"] if (reference, one["item"], one["region"]) in wrong]
-        if cancelled:
-            items.setdefault(account, []).extend(cancelled)
-    reference = f"proposal:{shard.run.proposal_id}:cancelled"
-    kind = Notice.Type.PRICE_RISE.value
-    notices.write([(account, kind, reference, {"cancelled": found}) for account, found in items.items()], now)
-    return len(items)
-
-
-def _kept(row: TariffPrice) -> Price:
-    """What was paid before: usage that is no longer sold costs nothing more."""
-    return Price(row.price, row.per, row.effective_day)
-
-
-def _notice(one: Repriced, rises: Mapping[Key, TariffPrice], window: Window) -> dict[str, Any]:
-    before = one.charged
-    used = sorted((rises[key] for key in one.items), key=lambda row: (row.item.position, row.region))
-    return {
-        "first_day": window.first.isoformat(),
-        "last_day": window.last.isoformat(),
-        "before": round_half_up(before, MICRO_PER_FEN),
-        "after": round_half_up(before + one.change, MICRO_PER_FEN),
-        "items": [
-            {
-                "item": row.item.code,
-                "name_zh": row.item.name_zh,
-                "name_en": row.item.name_en,
-                "region": row.region,
-                "unit": row.item.unit,
-                "day": row.effective_day.isoformat(),
-                "before": [row.from_price, row.from_per],
-                "after": None if row.withdraws else [row.price, row.per],
-            }
-            for row in used
-        ],
-    }
+    """Write to each customer in a range whom the published prices concern."""
+    found: Result = {}
+    return found | tell(shard.run.proposal, shard.first_account, shard.last_account, _window(shard.run), now)
 
 
 def left() -> list[int]:

@@ -16,11 +16,11 @@ from django.db import connection
 from iss_billing import bulk
 from iss_billing.days import start_of
 from iss_billing.money import MICRO_PER_FEN
-from packs.models import Item, Sku, TariffPrice
+from packs.models import Item, Sku
 from packs.proposal_models import PriceProposal
 from packs.tariff import Price
 from settlement.rating import DayRules, Usage
-from settlement.replay import History, Step, Window, replay
+from settlement.replay import History, Step, Window, replay, with_tariff
 
 Key = tuple[int, str]
 """An item's id and a region."""
@@ -66,29 +66,6 @@ def proposed_prices(proposal: PriceProposal, today: date) -> NewPrices:
     return NewPrices(tariff, packs)
 
 
-def published_rises(proposal: PriceProposal) -> dict[Key, TariffPrice]:
-    """The rows of a published proposal that make an item dearer or end its sale, and are not cancelled."""
-    rows = TariffPrice.objects.filter(proposal=proposal, cancelled_at=None).select_related("item")
-    # of several days the first is told
-    rows = rows.order_by("-effective_day")
-    return {(row.item_id, row.region): row for row in rows if _is_rise(row)}
-
-
-def called_off(proposal: PriceProposal) -> list[TariffPrice]:
-    """The rises, and ends of sale, that a published proposal cancelled."""
-    cells = {(cell.code, cell.region, cell.day) for cell in proposal.cells.filter(cancels=True)}
-    if not cells:
-        return []
-    rows = TariffPrice.objects.filter(cancelled_at=proposal.decided_at, proposal__isnull=False).select_related("item")
-    return [row for row in rows if (row.item.code, row.region, row.effective_day) in cells and _is_rise(row)]
-
-
-def _is_rise(row: TariffPrice) -> bool:
-    if row.from_price is None or not row.from_per:
-        return False
-    return row.withdraws or row.price * row.from_per > row.from_price * row.per
-
-
 @dataclass
 class Repriced:
     """An account's window, in micro-yuan: what it was charged and what it paid for packs, and what would change."""
@@ -109,8 +86,12 @@ class Repriced:
     @property
     def change(self) -> int:
         """What would have been paid more."""
-        rated = sum(after - before for before, after in self.items.values())
-        return rated + sum(after - before for _number, before, after in self.packs.values())
+        return self.rated_change + sum(after - before for _number, before, after in self.packs.values())
+
+    @property
+    def rated_change(self) -> int:
+        """What would have been charged more."""
+        return sum(after - before for before, after in self.items.values())
 
 
 def reprice(
@@ -118,8 +99,9 @@ def reprice(
 ) -> dict[int, Repriced]:
     """The accounts from `low` to `high` that paid for something in the window, three statements for them all.
 
-    `rules` hold the prices to try, on every day of the window.
+    `rules` are those of the window, `prices` what is tried instead on every day of it.
     """
+    rules = with_tariff(rules, prices.tariff)
     ask: dict[str, Any] = {"low": low, "high": high, "first": window.first, "last": window.last}
     ask |= {"start": start_of(window.first), "end": start_of(window.last + timedelta(days=1))}
     ask |= {

@@ -22,6 +22,7 @@ from playwright.sync_api import Page
 from pytest_django.live_server_helper import LiveServer
 from redis import Redis
 
+from accounts.inbox import link_of
 from accounts.models import Account, Notice, User
 from accounts.modes import switch_mode
 from accounts.notice_texts import text_of
@@ -31,6 +32,7 @@ from iss_billing.money import MICRO_PER_FEN
 from packs.models import Item
 from packs.proposal_models import PriceProposal
 from packs.proposals import change_prices, propose
+from packs.refunds import refund_pack
 from settlement import price_run_admin, price_runs, tasks
 from settlement.histories import load_histories, window_rules
 from settlement.price_models import PriceEffect, PriceRun, PriceShard
@@ -115,7 +117,7 @@ def test_a_rehearsal_is_the_whole_window_rated_again_by_settlements_own_rating(c
     window = Window(date(2026, 2, 17), date(2026, 3, 18))
     rules = window_rules(window)
     low, high = accounts[0].pk, accounts[-1].pk
-    found = reprice(low, high, window, with_tariff(rules, prices.tariff), prices)
+    found = reprice(low, high, window, rules, prices)
     histories = load_histories(low, high, window)
     expected = {}
     for account in accounts:
@@ -304,6 +306,57 @@ def test_a_notice_says_that_packs_cover_all(clock: None) -> None:
     with translation.override("zh-hans"):
         subject, body = text_of(Notice.objects.get(kind="price_rise"))
     assert not re.search("[a-z]{4}", subject + body), body
+
+
+@db
+def test_whoever_holds_or_bought_such_packs_hears_that_they_rise_and_that_the_rise_does_not_come(clock: None) -> None:
+    names = ("alice", "bob", "carol", "dora", "eve")
+    holds, bought, used_up, gave_back, other = (opened(name, "2025-12-01") for name in names)
+    buy(holds, "pet-1m", "2026-01-05T09:00")  # another size of the type
+    buy(bought, "pet-100k", "2026-03-10T09:00", 2)
+    buy(used_up, "pet-100k", "2026-01-05T09:00")
+    use(used_up, "ai.pet", 100_000, "2026-01-06T10:00")
+    night("2026-01-07T02:00")
+    given_back = buy(gave_back, "pet-100k", "2026-03-19T09:00")[0]
+    refund_pack(account_id=gave_back.pk, pack_id=given_back.pk, now=at("2026-03-19T10:00"))
+    buy(other, "plate-100k", "2026-03-10T09:00")
+    night("2026-03-20T02:00")
+    Notice.objects.all().delete()
+    # at once there is nothing left to do about it
+    change_prices(cells=[pack("pet-100k", "260")], reason="x", now=at(NOW))
+    assert not PriceRun.objects.exists()
+    run = do_all(rise(pack("pet-100k", "300", "2026-04-01"), pack("pet-1m", None, "2026-04-02")))
+    assert (run.result or {})["told"] == 2
+    told = {notice.account_id: notice for notice in Notice.objects.filter(kind="price_rise")}
+    assert told.keys() == {holds.pk, bought.pk}
+    assert [entry["sku"] for entry in told[holds.pk].data["packs"]] == ["pet-100k", "pet-1m"]
+    with translation.override("en"):
+        body = text_of(told[bought.pk])[1]
+        assert "100,000 calls: CNY 300.00 from 1 Apr 2026 on; until then it can be bought at CNY 260.00." in body
+        assert "no longer sold from 2 Apr 2026 on" in body
+        # two at 250.00; nothing is said of usage
+        assert "you paid CNY 500.00 for packs of these sizes; they would have cost CNY 600.00" in body
+        assert "you paid" not in text_of(told[holds.pk])[1]
+        assert "pay-as-you-go" not in body
+        assert link_of(told[holds.pk]) == (reverse("buy"), "Packs")
+    with translation.override("zh-hans"):
+        assert not re.search("[a-z]{4}", "".join(text_of(told[bought.pk])))
+    # a later word for the same day that is no rise takes it back for who heard of it; a cancellation does the same
+    off = do_all(rise(pack("pet-100k", "255", "2026-04-01"), pack("pet-1m", None, "2026-04-02", cancels=True)))
+    assert (off.result or {})["told_of_cancellation"] == 2
+    with translation.override("en"):
+        subject, body = text_of(Notice.objects.filter(kind="price_rise", account=bought).latest("pk"))
+        assert "cancelled" in subject
+        assert "the price is then CNY 255.00" in body
+        assert "the price stays" in body
+    again = change_prices(cells=[pack("pet-100k", "256", "2026-04-01")], reason="x", now=at(NOW))
+    assert not PriceRun.objects.filter(proposal=again).exists()
+    # a rise is one against the day before, not against the word that it replaces
+    more = do_all(rise(pack("pet-100k", "400", "2026-04-01")))
+    less = do_all(rise(pack("pet-100k", "280", "2026-04-01")))
+    assert [(run.result or {})["told"] for run in (more, less)] == [2, 2]
+    last = Notice.objects.filter(kind="price_rise").latest("pk").data["packs"][0]
+    assert (last["before"], last["after"]) == (26_000, 28_000)
 
 
 # shards
