@@ -45,7 +45,7 @@ class CellRow:
     @property
     def dearer(self) -> bool:
         """Whether customers lose by it: a rise, or an end of sale."""
-        return bool(self.rises) or self.cell.price is None and self.cell.from_price is not None
+        return bool(self.rises) or (self.cell.price is None and self.cell.from_price is not None)
 
 
 def cell_rows(proposal: PriceProposal, now: datetime) -> list[CellRow]:
