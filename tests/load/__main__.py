@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import redis
 from honcho.environ import parse_procfile
@@ -24,6 +25,7 @@ from iss_billing.days import SHANGHAI
 from tests.bench import database
 from tests.bench.database import BASE, ROOT, connect, fresh_copy
 from tests.load.report import Window, write
+from tests.load.watching import NIGHT, PAGES, Spent, Watch
 
 ACCOUNTS = int(os.environ.get("LOAD_ACCOUNTS", "100000"))
 ROUNDS = int(os.environ.get("LOAD_ROUNDS", "3"))
@@ -45,13 +47,15 @@ def main() -> None:
     for number in range(1, ROUNDS + 1):
         with fresh_copy() as name:
             environment = _environment(name) | {"LOAD_WORLD": people}
-            with _procfile("web", environment), _procfile("worker", environment):
+            web, worker = (_connected_as(environment, who) for who in (PAGES, NIGHT))
+            with _procfile("web", web) as pages, _procfile("worker", worker) as nights, _procfile("webhooks", worker):
                 _ready()
                 _people(environment, WARM_SECONDS)
-                idle.add(_people(environment, IDLE_SECONDS))
-                found, seconds = _night(environment, name)
-                night.add(found)
-                speeds.append(ACCOUNTS / seconds)
+                processes = {"web processes": pages.pid, "worker": nights.pid}
+                idle.add(*_idle(environment, name, processes))
+                found, spent = _night(environment, name, processes)
+                night.add(found, spent)
+                speeds.append(ACCOUNTS / spent.seconds)
         say(f"round {number}: {idle.said()}; {night.said()}; {speeds[-1]:,.0f} account-days/s")
     database.drop(BASE)
     machine = f"{os.cpu_count()} cores, {database.processor()}, Python {platform.python_version()}"
@@ -65,6 +69,10 @@ def _environment(name: str) -> dict[str, str]:
         "TRUSTED_PROXIES": "127.0.0.1",
         "PORT": str(PORT),
     }
+
+
+def _connected_as(environment: dict[str, str], who: str) -> dict[str, str]:
+    return environment | {"DATABASE_URL": f"{environment['DATABASE_URL']}&application_name={quote(who)}"}
 
 
 def _manage(environment: dict[str, str], *command: str) -> None:
@@ -84,6 +92,7 @@ def _procfile(name: str, environment: dict[str, str]) -> Iterator[Process]:
         env=environment | {"PATH": path},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,  # as `make run`, systemd and containers do
     )
     try:
         yield process
@@ -108,39 +117,52 @@ def _ready() -> None:
 
 def _locust(environment: dict[str, str], seconds: int) -> Process:
     command = [sys.executable, "-m", "locust", "-f", "tests/load/people.py", "--headless", "--json", "--only-summary"]
-    command += ["--users", "19", "--spawn-rate", "19", "--run-time", f"{seconds}s", "--stop-timeout", "5"]
+    command += ["--users", "127", "--spawn-rate", "127", "--run-time", f"{seconds}s", "--stop-timeout", "5"]
     command += ["--exit-code-on-error", "0", "--host", f"http://localhost:{PORT}", "--loglevel", "ERROR"]
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=sys.stderr
+        command, cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
-def _people(environment: dict[str, str], seconds: int) -> Any:
-    """What locust counted in so many seconds."""
-    output, _ = _locust(environment, seconds).communicate()
+def _people(environment: dict[str, str], seconds: int) -> None:
+    """Let them come for so many seconds."""
+    _counted(_locust(environment, seconds))
+
+
+def _idle(environment: dict[str, str], name: str, processes: dict[str, int]) -> tuple[Any, Spent]:
+    """What locust counted while there was nothing else to do, and where the time went."""
+    people = _locust(environment, IDLE_SECONDS)
+    with Watch(name, processes | {"people": people.pid}) as watch:
+        found = _counted(people)
+    return found, watch.spent
+
+
+def _counted(people: Process) -> Any:
+    """What locust counted by its end."""
+    output, said = people.communicate()
+    if people.returncode:
+        raise RuntimeError(said.decode())
     return json.loads(output)
 
 
-def _night(environment: dict[str, str], name: str) -> tuple[Any, float]:
-    """What locust counted from the beginning of a night to its end, and the seconds that the night took."""
+def _night(environment: dict[str, str], name: str, processes: dict[str, int]) -> tuple[Any, Spent]:
+    """What locust counted from the beginning of a night until its certificate was written, and where the time went."""
     people = _locust(environment, 1800)
     time.sleep(4)  # they are all there
     code = (
         "import django; django.setup(); from iss_billing.celery import app; "
         "app.send_task('settlement.tasks.settle_night')"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
-    begun = time.monotonic()
-    finished = "SELECT 1 FROM settlement_settlementrun WHERE finished_at IS NOT NULL"
-    with connect(name) as connection:
-        while connection.execute(finished).fetchone() is None:
+    with Watch(name, processes | {"people": people.pid}) as watch, connect(name) as connection:
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+        certified = "SELECT 1 FROM settlement_settlementrun WHERE certified_at IS NOT NULL"
+        begun = time.monotonic()
+        while connection.execute(certified).fetchone() is None:
             if time.monotonic() - begun > 1500:
                 raise TimeoutError("the night does not end")
-            time.sleep(0.1)
-    seconds = time.monotonic() - begun
+            time.sleep(0.2)
     people.send_signal(signal.SIGTERM)
-    output, _ = people.communicate()
-    return json.loads(output), seconds
+    return _counted(people), watch.spent
 
 
 def say(text: str) -> None:

@@ -1,16 +1,19 @@
 """Who uses the site at once (a locustfile): customers in browsers and by key, the platform, staff.
 
-Everybody keeps a pace of their own, so that the load is the same however fast it is answered.
+Arrivals are drawn ahead (Poisson), whether the answers before came fast or slowly: the load is the same however fast it
+is answered, and nobody waits for another.
 """
 
 import itertools
 import json
 import os
 import random
+import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from locust import HttpUser, constant_pacing, task
+from locust import HttpUser, task
 
 from iss_billing.days import SHANGHAI
 
@@ -18,19 +21,44 @@ WORLD: dict[str, Any] = json.loads(os.environ["LOAD_WORLD"])
 HTTPS = {"X-Forwarded-Proto": "https"}
 """As the proxy in front of a production says."""
 EVENTS = 100
+
+
+def arrivals(every: float) -> Callable[[Any], float]:
+    """Someone's own moments, `every` so many seconds on average; late for one, the next comes at once."""
+
+    def wait(self: Any) -> float:
+        now = time.monotonic()
+        due: float = getattr(self, "due", now) + random.expovariate(1 / every)
+        self.due = due
+        return max(0.0, due - now)
+
+    return wait
+
+
+class Person(HttpUser):
+    """Somebody who comes at moments of their own."""
+
+    abstract = True
+
+    def on_start(self) -> None:
+        """Do not come all at once."""
+        self.wait()  # type: ignore[no-untyped-call]
+
+
 _numbers = itertools.count(random.SystemRandom().randrange(10**9) * 10**6)
 
 
-class Customer(HttpUser):
-    """Looks at the console, a page a second."""
+class Customer(Person):
+    """Looks at the console, a page every five seconds."""
 
-    fixed_count = 12
-    wait_time = constant_pacing(1)
+    fixed_count = 80
+    wait_time = arrivals(5)
 
     def on_start(self) -> None:
         """Sign in, as one of the accounts."""
         self.account = random.choice(WORLD["customers"])
         self.client.headers.update(HTTPS | {"Cookie": self.account["cookie"], "Accept-Language": "zh-hans"})
+        super().on_start()
 
     @task(5)
     def overview(self) -> None:
@@ -63,16 +91,17 @@ class Customer(HttpUser):
         self.client.get("/ledger/")
 
 
-class Program(HttpUser):
+class Program(Person):
     """A customer's own program: watches, and buys a pack now and then."""
 
-    fixed_count = 3
-    wait_time = constant_pacing(0.5)
+    fixed_count = 20
+    wait_time = arrivals(2.5)
 
     def on_start(self) -> None:
         """With the key of one of the accounts."""
         account = random.choice(WORLD["customers"])
         self.client.headers.update(HTTPS | {"Authorization": f"Bearer {account['key']}"})
+        super().on_start()
 
     @task(4)
     def account(self) -> None:
@@ -96,15 +125,16 @@ class Program(HttpUser):
         self.client.post("/api/v1/orders/", json=body, headers={"Idempotency-Key": f"load-{next(_numbers)}"})
 
 
-class Platform(HttpUser):
+class Platform(Person):
     """Reports usage and asks who may be served."""
 
-    fixed_count = 2
-    wait_time = constant_pacing(0.2)
+    fixed_count = 12
+    wait_time = arrivals(1)
 
     def on_start(self) -> None:
         """With the platform's key."""
         self.client.headers.update(HTTPS | {"Authorization": f"Bearer {WORLD['platform']}"})
+        super().on_start()
 
     @task(2)
     def entitlements(self) -> None:
@@ -135,15 +165,16 @@ class Platform(HttpUser):
         )
 
 
-class Staff(HttpUser):
+class Staff(Person):
     """Answers calls and looks after the night."""
 
-    fixed_count = 2
-    wait_time = constant_pacing(2)
+    fixed_count = 15
+    wait_time = arrivals(10)
 
     def on_start(self) -> None:
         """Signed in."""
         self.client.headers.update(HTTPS | {"Cookie": WORLD["staff"]})
+        super().on_start()
 
     @task(3)
     def accounts(self) -> None:

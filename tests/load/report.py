@@ -2,9 +2,11 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from tests.bench.database import ROOT
+from tests.load.watching import Spent
 
 
 class Window:
@@ -15,9 +17,11 @@ class Window:
         self.seconds = 0.0
         self.errors = 0
         self.times: dict[str, Counter[int]] = {}
+        self.spent = Spent()
 
-    def add(self, entries: list[dict[str, Any]]) -> None:
-        """Add what locust counted in a stretch."""
+    def add(self, entries: list[dict[str, Any]], spent: Spent) -> None:
+        """Add what locust counted in a stretch, and where its time went."""
+        self.spent.add(spent)
         self.seconds += max(one["last_request_timestamp"] for one in entries) - min(
             one["start_time"] for one in entries
         )
@@ -61,20 +65,33 @@ def write(idle: Window, night: Window, speeds: list[float], accounts: int, machi
         }
     figures["p99_night_over_idle"] = round(figures["night_p99_ms"] / figures["idle_p99_ms"], 2)
     figures["night_account_days_per_s"] = [round(speed) for speed in speeds]
+    for key, window in (("idle", idle), ("night", night)):
+        figures[f"{key}_processors_busy"] = _per_second(window, window.spent.busy)
+        figures[f"{key}_processors_waited_for"] = _per_second(window, window.spent.queued)
+        figures[f"{key}_pages_connections_seen_at"] = dict(window.spent.seen.most_common())
     (ROOT / "docs" / "load.json").write_text(json.dumps(figures, indent=1) + "\n")
-    rows = "\n".join(
-        f"| `{name}` | {idle.times[name].total()} | {percentile(idle.times[name], 50)} | "
-        f"{percentile(idle.times[name], 99)} | {night.times.get(name, Counter()).total()} | "
-        f"{percentile(night.times.get(name, Counter()), 50)} | {percentile(night.times.get(name, Counter()), 99)} |"
-        for name in sorted(idle.times)
-    )
-    (ROOT / "docs" / "load.md").write_text(
-        f"""# Load
+    (ROOT / "docs" / "load.md").write_text(_text(idle, night, figures))
 
-`make load`, {machine}; everything on this one machine: PostgreSQL, Redis, two web processes, the worker of the
-Procfile, and the people. Twelve customers in the console (a page a second each), three customers' programs, the
-platform (100 usage events a batch, entitlements) and two of staff keep their pace; {len(speeds)} rounds, in each the
-load alone and then the same load while all {accounts:,} accounts are settled.
+
+def _per_second(window: Window, seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value / window.spent.seconds, 3) for name, value in sorted(seconds.items())}
+
+
+def _text(idle: Window, night: Window, figures: dict[str, Any]) -> str:
+    calls = "\n".join(_call(name, idle, night) for name in sorted(idle.times))
+    names = sorted(idle.spent.busy | night.spent.busy)
+    spent = "\n".join(
+        f"| {name} | {_share(idle, idle.spent.busy, name)} | {_share(idle, idle.spent.queued, name)} | "
+        f"{_share(night, night.spent.busy, name)} | {_share(night, night.spent.queued, name)} |"
+        for name in names
+    )
+    return f"""# Load
+
+`make load`, {figures["machine"]}; everything on this one machine:
+PostgreSQL, Redis, two web processes, the workers of the Procfile, and the people. They come at random moments, however
+fast they are answered: customers in the console 16 times a second, their programs 8 times, the platform 12 times
+(batches of 100 usage events, entitlements), staff 1.5 times. {figures["rounds"]} rounds, in each the load alone
+and then the same load while all {figures["accounts"]:,} accounts are settled.
 
 | | alone | while a night is settled |
 |---|---:|---:|
@@ -84,13 +101,39 @@ load alone and then the same load while all {accounts:,} accounts are settled.
 | p99, ms | {figures["idle_p99_ms"]} | {figures["night_p99_ms"]} |
 | errors | {figures["idle_errors"]} | {figures["night_errors"]} |
 
-p99 with the night over p99 without: {figures["p99_night_over_idle"]}. The nights settled
-{", ".join(f"{round(speed):,}" for speed in speeds)} account-days/s beside it.
+p99 with the night over p99 without: {figures["p99_night_over_idle"]}. From the call to its certificate a night settled
+{", ".join(f"{speed:,}" for speed in figures["night_account_days_per_s"])} account-days/s beside it.
 
 ## By call
 
 | | alone | p50 ms | p99 ms | with the night | p50 ms | p99 ms |
 |---|---:|---:|---:|---:|---:|---:|
-{rows}
+{calls}
+
+## Where the time went
+
+Processors in use, and processors waited for (ready to run, and none free), on average:
+
+| | alone: in use | waited for | with the night: in use | waited for |
+|---|---:|---:|---:|---:|
+{spent}
+
+What the connections of the pages were at when looked at: alone {_seen(idle)}; with the night {_seen(night)}.
 """
-    )
+
+
+def _call(name: str, idle: Window, night: Window) -> str:
+    cells = [f"`{name}`"]
+    for window in (idle, night):
+        times = window.times.get(name, Counter[int]())
+        cells += [f"{times.total():,}", str(percentile(times, 50)), str(percentile(times, 99))]
+    return f"| {' | '.join(cells)} |"
+
+
+def _share(window: Window, seconds: Mapping[str, float], name: str) -> str:
+    return f"{seconds.get(name, 0) / window.spent.seconds:.2f}"
+
+
+def _seen(window: Window) -> str:
+    total = window.spent.seen.total() or 1
+    return ", ".join(f"{name} {number / total:.0%}" for name, number in window.spent.seen.most_common(4))
