@@ -255,7 +255,9 @@ def _closed(data: dict[str, Any]) -> tuple[str, str]:
 
 
 def _reopened(data: dict[str, Any]) -> tuple[str, str]:
-    return _("The account is open again"), _("Usage is taken again. Keys and webhooks have to be made anew.")
+    return _("The account is open again"), _(
+        "Usage is taken again. Keys and webhooks have to be made anew; packs that were given up stay ended."
+    )
 
 
 def _paid_out(data: dict[str, Any]) -> tuple[str, str]:

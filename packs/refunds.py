@@ -1,4 +1,4 @@
-"""Refunding packs: by the customer while unused, by staff with a reason later (rules 4.7)."""
+"""Ending packs: refunded by the customer while unused, by staff with a reason later (rules 4.7); or given up."""
 
 from datetime import datetime
 
@@ -53,6 +53,18 @@ def close_pack(
     account: Account, pack: Pack, *, amount: int, now: datetime, reason: str = "", made_by: User | None = None
 ) -> None:
     """End a locked pack: refund `amount` fen and recognise what is still deferred beside it (rules 4.7, 7.2)."""
+    _end(account, pack, amount=amount, now=now, reason=reason, made_by=made_by)
+    pack_refunded(pack.pk, account.pk, now)
+
+
+def give_up(account: Account, pack: Pack, now: datetime) -> None:
+    """End a locked pack that nothing is paid back for: what is deferred of its price is revenue now (rules 8.3)."""
+    _end(account, pack, amount=0, now=now)
+
+
+def _end(
+    account: Account, pack: Pack, *, amount: int, now: datetime, reason: str = "", made_by: User | None = None
+) -> None:
     rest = pack.price - pack.recognised - amount
     if rest < 0:
         raise ValueError(f"pack {pack.pk} has less deferred than {amount} fen")
@@ -63,4 +75,3 @@ def close_pack(
     for kind, fen in ((Kind.REFUND, amount), (Kind.RECOGNITION, rest)):
         if fen:
             post(account, kind=kind, amount=fen, reference=reference, now=now, reason=reason, made_by=made_by)
-    pack_refunded(pack.pk, account.pk, now)

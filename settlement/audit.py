@@ -224,6 +224,13 @@ CHECKS: dict[str, str] = {
                    FROM accounts_transfer WHERE 'deferred' IN (credit, debit) GROUP BY 1) AS b ON b.account_id = a.id
         LEFT JOIN (SELECT account_id, sum(price - recognised - refunded) AS deferred FROM packs_pack GROUP BY 1) AS p
                ON p.account_id = a.id""",
+    "closed_account_defers_nothing": """
+        SELECT a.id AS account, coalesce(b.deferred, 0) AS found,
+               CASE WHEN a.closed_at IS NULL THEN coalesce(b.deferred, 0) ELSE 0 END AS expected
+        FROM accounts_account AS a
+        LEFT JOIN (SELECT account_id, sum(CASE WHEN credit = 'deferred' THEN amount ELSE -amount END) AS deferred
+                   FROM accounts_transfer WHERE 'deferred' IN (credit, debit)
+                   GROUP BY 1) AS b ON b.account_id = a.id""",
     "usage_revenue_is_bills_and_adjustments": """
         SELECT a.id AS account, coalesce(r.revenue, 0) AS found,
                coalesce(b.due, 0) - coalesce(j.adjusted, 0) AS expected

@@ -2,8 +2,8 @@
 
 An account closes with nothing owed and nothing under way: no debt, no usage that no night has settled, no payment or
 purchase that waits for money. From that moment on usage is refused (`events.py`); what occurred before is still taken
-and billed, so that nothing is lost. Packs that can be returned are refunded first; what others still hold is given up,
-but kept with the account: opened again, it has them again.
+and billed, so that nothing is lost. Packs that can be returned are refunded first; the others end, given up: nothing
+can come of them any more, so what is deferred of their prices is revenue from that moment on.
 """
 
 from datetime import datetime
@@ -23,7 +23,7 @@ from accounts.models import Account, Kind, Notice, Payment, Transfer, User
 from accounts.webhooks import endpoints_of, remove_all
 from iss_billing.days import day_of
 from packs.models import REFUND_WINDOW, Checkout, Pack, PackType
-from packs.refunds import close_pack
+from packs.refunds import close_pack, give_up
 from settlement.metering import pending_days
 
 LOCK_PATIENCE = "3s"
@@ -117,6 +117,7 @@ def _connected(account: Account, now: datetime) -> tuple[int, int]:
     return found
 
 
+HOLDS = Q(refunded_at=None, remaining__gt=0)
 RETURNABLE = Q(refunded_at=None, remaining=F("total"))
 
 
@@ -126,7 +127,7 @@ def _returnable(account: Account, now: datetime) -> QuerySet[Pack]:
 
 
 def _given_up(account: Account, now: datetime) -> list[GivenUp]:
-    kept = Pack.objects.filter(account=account, remaining__gt=0, valid_until__gte=day_of(now))
+    kept = Pack.objects.filter(HOLDS, account=account, valid_until__gte=day_of(now))
     kept = kept.exclude(RETURNABLE & Q(purchased_at__gte=now - REFUND_WINDOW))
     sums = (
         kept.order_by()
@@ -143,8 +144,8 @@ def _given_up(account: Account, now: datetime) -> list[GivenUp]:
 def close_account(*, account_id: int, now: datetime, agreed: str) -> Account:
     """Close the account from `now` on, once; `agreed` is the fingerprint of what was shown.
 
-    Refunds what can be returned, revokes keys and endpoints, tells customer and platform. Raises AccountUnknown,
-    ClosingRefused, UsageArrives.
+    Refunds what can be returned, ends the other packs, revokes keys and endpoints, tells customer and platform. Raises
+    AccountUnknown, ClosingRefused, UsageArrives.
     """
     with transaction.atomic():
         account = _lock_with_usage(account_id)
@@ -155,6 +156,8 @@ def close_account(*, account_id: int, now: datetime, agreed: str) -> Account:
             raise ClosingRefused(closing)
         for pack in _returnable(account, now).order_by("id"):
             close_pack(account, pack, amount=pack.price, now=now)
+        for pack in Pack.objects.filter(HOLDS, account=account).order_by("id"):
+            give_up(account, pack, now)
         account.closed_at = now
         account.save(update_fields=["closed_at"])
         revoke_all(account.pk, now)
@@ -227,7 +230,7 @@ def pay_out(
 
 
 def reopen_account(*, account_id: int, now: datetime) -> bool:
-    """Open a closed account again; its keys and endpoints stay revoked. False where it is open.
+    """Open a closed account again; its keys and endpoints stay revoked, its packs ended. False where it is open.
 
     Raises AccountUnknown.
     """

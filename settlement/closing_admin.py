@@ -131,7 +131,7 @@ class ClosedAccountAdmin(LookOnly):
                     subject=Account(pk=pk, name=account.name),
                     reason=doing.reason,
                 )
-            return _("The account is open again. Its keys and webhooks stay revoked.")
+            return _("The account is open again. Its keys and webhooks stay revoked, its packs ended.")
 
         return act_page(
             request,

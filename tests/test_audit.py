@@ -313,6 +313,14 @@ FAULTS: list[Fault] = [
         lambda w: {"order": w.order.pk, "expected": 75_001, "found": 75_000},
     ),
     of_transfer("deferred_is_paid_less_recognised_less_refunded", "purchase", "amount = amount + 1", "account"),
+    (
+        "closed_account_defers_nothing",
+        lambda w: (
+            f"""UPDATE accounts_account SET closed_at = '2026-03-07T10:00+08' WHERE id = {w.alice.pk};
+            DELETE FROM accounts_transfer WHERE id = {w.transfer("recognition")}"""
+        ),
+        lambda w: {"account": w.alice.pk, "expected": 0},
+    ),
     of_transfer("usage_revenue_is_bills_and_adjustments", "usage", "amount = amount + 1", "account"),
     (
         "arrears_since_the_posting_below_zero",

@@ -94,7 +94,7 @@ def test_what_stands_in_the_way() -> None:
     assert obstacles(alice) == {"purchase"}
 
 
-def test_closing_gives_back_what_can_be_returned_and_keeps_the_rest() -> None:
+def test_closing_gives_back_what_can_be_returned_and_ends_the_rest() -> None:
     alice = opened(balance="20000.00")
     [old] = buy(alice, "pet-100k", "2026-03-01T09:00")
     [used] = buy(alice, "plate-100k", "2026-03-08T09:00")
@@ -111,7 +111,16 @@ def test_closing_gives_back_what_can_be_returned_and_keeps_the_rest() -> None:
     assert refused.value.closing == closing
     close(alice)
     assert Pack.objects.get(pk=fresh.pk).refunded == fresh.price
-    assert [Pack.objects.get(pk=pack.pk).remaining for pack in (old, used)] == [100_000, 99_000]
+    # given up: what of their prices was neither drawn nor refunded is revenue with the closing
+    ended = [Pack.objects.get(pk=pack.pk) for pack in (old, used)]
+    assert [(pack.remaining, pack.refunded_quantity, pack.refunded) for pack in ended] == [
+        (0, 100_000, 0),
+        (0, 99_000, 0),
+    ]
+    assert [pack.recognised for pack in ended] == [old.price, used.price]
+    breakage = Transfer.objects.filter(kind=Kind.RECOGNITION, reference__startswith="pack:", time=NOW).order_by("pk")
+    assert [one.amount for one in breakage] == [one.worth for one in closing.given_up]
+    assert [one.amount for one in breakage] == [old.price, used.price - used.price // 100]
     alice.refresh_from_db()
     assert (alice.closed_at, alice.balance) == (NOW, closing.payout)
     moment, transfers = alice.closed_at, Transfer.objects.count()
@@ -180,6 +189,21 @@ def test_usage_is_refused_from_that_moment_on_and_what_was_before_is_billed() ->
     night("2026-03-11T02:00")
     [bill] = bills_of(alice)
     assert bill.amount_due == yuan("10.00")
+
+
+def test_what_was_given_up_is_drawn_no_more_and_not_there_again(clock: time_machine.Traveller) -> None:
+    alice, client = customer("alice")
+    [pack] = buy(alice, "pet-100k", "2026-03-01T09:00")
+    close(alice)
+    for path, words in (("/packs/", "未退款"), (f"/packs/{pack.pk}/", "未退款")):
+        assert words in text_of(client.get(path)), path
+    use(alice, "ai.pet", 1_000, "2026-03-10T09:00", received="2026-03-10T11:00")
+    night("2026-03-11T02:00")
+    [bill] = bills_of(alice)
+    assert (bill.amount_due, bill.lines.get().drawn) == (yuan("2.50"), 0)
+    assert reopen_account(account_id=alice.pk, now=at("2026-03-11T10:00"))
+    pack.refresh_from_db()
+    assert (pack.remaining, pack.recognised) == (0, pack.price)
 
 
 def test_late_usage_may_leave_a_debt_that_can_be_paid(clock: time_machine.Traveller) -> None:
