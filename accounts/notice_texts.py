@@ -109,6 +109,15 @@ def _checkout(data: dict[str, Any]) -> tuple[str, str]:
             )
             % words
         )
+    if data["outcome"] == "late":
+        words["amount"] = formats.money(data["amount"])
+        return _("Money came for a purchase that no longer waits"), (
+            _(
+                "%(amount)s were paid for the purchase of %(total)s, which was made or ended before. The money is on "
+                "the balance, which is %(balance)s."
+            )
+            % words
+        )
     kept = _("Nothing was bought. The money stays on the balance, which is %(balance)s.") % words
     return _("The waiting purchase was not made"), f"{checkout_reason(data['outcome'], words)} {kept}"
 
@@ -122,7 +131,8 @@ def checkout_reason(reason: str, words: dict[str, Any]) -> str:
         "mode_changed": _("The billing mode changed while the purchase of %(total)s waited for its money."),
         "account_in_arrears": _("The account fell into arrears while the purchase of %(total)s waited for its money."),
     }
-    return sentences[reason] % words
+    other = _("The purchase of %(total)s could not be completed when its money came.")
+    return sentences.get(reason, other) % words
 
 
 def _priced(entry: dict[str, Any], price: Any) -> str:

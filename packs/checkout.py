@@ -7,6 +7,7 @@ beat completes what other postings made possible. The order has the checkout's k
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -14,19 +15,20 @@ from django.db.models import F, Q
 from accounts import notices
 from accounts.ledger import lock_account
 from accounts.models import Account, Notice
-from accounts.modes import mode_on
+from accounts.modes import mode_today_and_next
 from accounts.payments.gateway import Gateway
-from accounts.payments.models import MOST
+from accounts.payments.models import MOST, Payment
 from accounts.payments.paying import start_payment
-from iss_billing.days import day_of, next_day
-from packs.models import Checkout, Order
+from iss_billing.days import day_of
+from packs.models import Checkout, Order, Sku
 from packs.orders import LineRequest, OrderRefused, place_order
+from packs.tariff import sku_prices
 
 log = logging.getLogger(__name__)
 
 WAITS = timedelta(hours=24)
 LAPSED, MODE_CHANGED, SHORT = "lapsed", "mode_changed", "short"
-BOUGHT = "bought"
+BOUGHT, LATE = "bought", "late"
 
 
 def begin_checkout(
@@ -50,14 +52,14 @@ def begin_checkout(
             if refusal.code != "insufficient_balance":
                 raise
         _end_waiting(account, now)
-        today = day_of(now)
+        mode, next_mode = mode_today_and_next(account.pk, day_of(now))
         checkout = Checkout.objects.create(
             account=account,
             key=key,
             lines=[list(line) for line in lines],
             total=sum((line.expected_price or 0) * line.quantity for line in lines),
-            mode=mode_on(account.pk, today),
-            next_mode=mode_on(account.pk, next_day(today)),
+            mode=mode,
+            next_mode=next_mode,
             started_at=now,
             lapses_at=now + WAITS,
         )
@@ -97,6 +99,7 @@ def complete_waiting(account_id: int, now: datetime) -> None:
     """Complete the account's waiting purchase if its money is there, or end it; both are told to the customer."""
     with transaction.atomic():
         account = lock_account(account_id)
+        _tell_of_late_money(account, now)
         checkout = Checkout.objects.filter(account=account, state=Checkout.State.WAITING).first()
         if checkout is not None and _attempt(checkout, account, now) == SHORT:
             _tell(checkout, account, SHORT, now)
@@ -137,6 +140,19 @@ def _end_waiting(account: Account, now: datetime, only: int | None = None) -> No
     waiting.update(state=Checkout.State.CANCELLED, ended_at=now)
 
 
+def would_end(checkout: Checkout, account: Account, now: datetime) -> str | None:
+    """Why money that came now would buy nothing of it, for whoever is about to pay; None where it would."""
+    if reason := _changed(checkout, account, now):
+        return reason
+    in_force, lines = sku_prices(now), _lines(checkout)
+    prices = {
+        sku.code: in_force.get(sku.pk) for sku in Sku.objects.filter(code__in=[line.sku for line in lines]).only("code")
+    }
+    if any(prices.get(line.sku) is None for line in lines):
+        return "unknown_sku"
+    return "price_changed" if any(prices[line.sku] != line.expected_price for line in lines) else None
+
+
 def _attempt(checkout: Checkout, account: Account, now: datetime) -> str:
     """Buy it under the account's lock, unless something is not as it was shown; SHORT, and it goes on waiting."""
     reason = _changed(checkout, account, now)
@@ -160,7 +176,7 @@ def _changed(checkout: Checkout, account: Account, now: datetime) -> str | None:
         return LAPSED
     began, today = day_of(checkout.started_at), day_of(now)
     foreseen = checkout.mode if today == began else checkout.next_mode
-    if (mode_on(account.pk, today), mode_on(account.pk, next_day(today))) != (foreseen, checkout.next_mode):
+    if mode_today_and_next(account.pk, today) != (foreseen, checkout.next_mode):
         return MODE_CHANGED
     # in arrears at any moment since, also when this very top-up ended them
     if account.transfers.filter(time__gte=checkout.started_at, balance_after__lt=0).exists():
@@ -172,10 +188,18 @@ def _lines(checkout: Checkout) -> list[LineRequest]:
     return [LineRequest(*line) for line in checkout.lines]
 
 
-def _tell(checkout: Checkout, account: Account, outcome: str, now: datetime) -> None:
-    """The balance as it is after what happened; being short is told once for each balance."""
+def _tell_of_late_money(account: Account, now: datetime) -> None:
+    """Money that is here at this moment for a purchase that is made or ended: it is the balance's, and told."""
+    paid = account.payments.filter(state=Payment.State.PAID, ended_at=now, cause__startswith="checkout:")
+    causes = {int(payment.cause.partition(":")[2]): payment for payment in paid}
+    for checkout in Checkout.objects.filter(pk__in=causes).exclude(state=Checkout.State.WAITING) if causes else ():
+        _tell(checkout, account, LATE, now, causes[checkout.pk])
+
+
+def _tell(checkout: Checkout, account: Account, outcome: str, now: datetime, payment: Payment | None = None) -> None:
+    """The balance as it is after what happened; being short is told once for each balance, late money once."""
     account.refresh_from_db(fields=["balance"])
-    data = {
+    data: dict[str, Any] = {
         "outcome": outcome,
         "total": checkout.total,
         "balance": account.balance,
@@ -183,4 +207,7 @@ def _tell(checkout: Checkout, account: Account, outcome: str, now: datetime) -> 
         "order": checkout.order_id,
     }
     reference = f"{checkout.pk}:{outcome}" + (f":{account.balance}" if outcome == SHORT else "")
+    if payment is not None:
+        reference += f":{payment.number}"
+        data["amount"] = payment.amount
     notices.write([(account.pk, Notice.Type.CHECKOUT, reference, data)], now)

@@ -68,21 +68,23 @@ def show(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
     if found.order_id:
         target = reverse("order", args=[found.order_id])
         return HttpResponse(headers={"HX-Redirect": target}) if asks else redirect(target)
-    payment = found.payment
-    seen = f"{found.state}.{account.balance}.{payment.state if payment else ''}"
+    payment, now = found.payment, timezone.now()
+    stale = checkouts.would_end(found, account, now) if found.waits else None
+    seen = f"{found.state}.{account.balance}.{payment.state if payment else ''}.{stale or ''}"
     if asks and request.GET.get("seen") == seen:
         return HttpResponse(status=204)  # nothing new: nothing is swapped, and nothing is read out
     chosen = Sku.objects.filter(code__in=[line[0] for line in found.lines]).select_related("pack_type")
     skus = {sku.code: sku for sku in chosen}
     missing = max(found.total - account.balance, 0)
-    words = {"total": formats.money(found.total), "until": formats.moment(found.lapses_at, timezone.now())}
+    words = {"total": formats.money(found.total), "until": formats.moment(found.lapses_at, now)}
     gateway = gateways.active()
     context: dict[str, Any] = {
         "checkout": found,
         "seen": seen,
         "lines": [cart.CartLine(skus[code], quantity, price) for code, quantity, price in found.lines],
         "missing": missing,
-        "why": checkout_reason(found.reason, words) if found.reason else "",
+        "why": checkout_reason(reason, words) if (reason := found.reason or stale) else "",
+        "payable": found.waits and not stale,
         "can_pay": gateway is not None,
         "contact": settings.DEFAULT_FROM_EMAIL,
     }

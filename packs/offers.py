@@ -9,6 +9,7 @@ from iss_billing.days import day_of
 from iss_billing.money import MICRO_PER_FEN, round_half_up
 from packs.models import PackType, Sku
 from packs.tariff import Price, sku_prices, tariff_on
+from packs.whole import Whole
 
 
 class Comparison(NamedTuple):
@@ -95,6 +96,12 @@ def on_sale(now: datetime) -> Shelf:
         sku.pack_type = types.setdefault(sku.pack_type_id, sku.pack_type)
         skus[sku.pack_type_id].append(sku)
     return Shelf(sorted(types.values(), key=lambda kind: kind.position), dict(skus), prices, tariff)
+
+
+def shelf_of(whole: Whole) -> Shelf:
+    """The same out of a catalogue that was read already."""
+    types = [kind for kind in whole.types.values() if kind.pk in whole.skus]
+    return Shelf(types, whole.skus, whole.prices, whole.tariff(whole.today))
 
 
 def tables(shelf: Shelf) -> list[Table]:

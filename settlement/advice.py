@@ -3,7 +3,7 @@
 Held packs count: where they last a week or more nothing is urged. What is frozen in the account's mode is not advised.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -16,6 +16,7 @@ from packs.models import Item, PackType
 from packs.offers import Shelf, on_sale, types_that_save
 from settlement.histories import Position, load_history, position
 from settlement.pace import per_day
+from settlement.recent import RecentLine
 from settlement.replay import DAYS, History, Window
 
 HORIZONS = (30, 90, 180, 365)
@@ -105,8 +106,16 @@ def advice_for(account: Account, now: datetime, *, horizon: int = DAYS, shelf: S
     return advise(account, position(account.pk, now), shelf or on_sale(now), now, horizon=horizon)
 
 
-def advise(account: Account, at: Position, shelf: Shelf, now: datetime, *, horizon: int = DAYS) -> Advice:
-    """As `advice_for`, of what a page has read already; a statement, or two.
+def advise(
+    account: Account,
+    at: Position,
+    shelf: Shelf,
+    now: datetime,
+    *,
+    horizon: int = DAYS,
+    billed: Iterable[RecentLine] | None = None,
+) -> Advice:
+    """As `advice_for`, of what a page has read already; a statement, or two: one less where it has what was `billed`.
 
     What a day's mode did not bill is read only for types that can save anything.
     """
@@ -115,7 +124,8 @@ def advise(account: Account, at: Position, shelf: Shelf, now: datetime, *, horiz
     bound_types = [kind for kind in types if kind.requires_billing_mode]
     saving = types_that_save(shelf) if bound_types else set()
     bound = [item for kind in bound_types if kind.pk in saving for item in kind.covers.all()]
-    history = load_history(account, at, metered=[item for item in bound if item.requires_billing_mode], packs=False)
+    metered = [item for item in bound if item.requires_billing_mode]
+    history = load_history(account, at, metered=metered, packs=False, billed=billed)
     return weigh(history, shelf, types, at.held, horizon)
 
 

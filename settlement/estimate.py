@@ -65,6 +65,8 @@ class Unsettled(NamedTuple):
     days: list[UnsettledDay]
     next_mode: str
     """The billing mode of tomorrow, as announced."""
+    words: list[tuple[date, str]]
+    """The words on the billing mode, each from a day on, the latest first."""
 
 
 STANDS = f"""
@@ -100,6 +102,7 @@ def load_unsettled(account_id: int, now: datetime, *, rules_of: Rules = load_rul
         packs,
         [UnsettledDay(_mode_on(modes, day), used[day], rules[day]) for day in days],
         _mode_on(modes, next_day(today)),
+        modes,
     )
 
 

@@ -14,11 +14,15 @@ from django.db.models import Max
 
 from accounts.models import Account
 from accounts.modes import DEFAULT
+from iss_billing import bulk
 from iss_billing.days import LATE_DAYS, day_of, start_of
 from packs.models import Item
 from packs.tariff import tariffs_between
+from settlement.metering import PENDING
 from settlement.models import SettlementRun
+from settlement.pace import settled_through
 from settlement.rating import DayRules, ItemRule, Usage
+from settlement.recent import RecentLine
 from settlement.replay import DAYS, Held, History, Step, Window
 from settlement.usage import FROM_EVENTS
 
@@ -48,8 +52,9 @@ MODES = """
 SELECT account_id, effective_day, mode FROM accounts_modechange
 WHERE account_id BETWEEN %(low)s AND %(high)s AND effective_day <= %(last)s ORDER BY account_id, effective_day, id
 """
-POSITION = """
-SELECT (SELECT max(through_day) FROM settlement_settlementrun WHERE finished_at IS NOT NULL),
+POSITION = f"""
+SELECT (SELECT max(day) FROM settlement_bill WHERE account_id = %(account)s AND day < %(today)s),
+    ARRAY(SELECT day FROM ({PENDING}) AS pending ORDER BY day),
     (SELECT json_agg(json_build_array(effective_day, mode) ORDER BY effective_day) FROM (
         SELECT DISTINCT ON (effective_day) effective_day, mode FROM accounts_modechange WHERE account_id = %(account)s
         ORDER BY effective_day, id DESC
@@ -59,7 +64,7 @@ SELECT (SELECT max(through_day) FROM settlement_settlementrun WHERE finished_at 
         WHERE account_id = %(account)s AND remaining > 0 AND refunded_at IS NULL AND valid_until >= %(today)s
         GROUP BY pack_type_id
     ) AS held)
-"""
+"""  # noqa: S608 - a constant
 _OF_ACCOUNTS = """e.account_id BETWEEN %(low)s AND %(high)s AND e.item_id = ANY(wanted.items::smallint[])"""
 _OF_DAY = (
     FROM_EVENTS.format(of_accounts=_OF_ACCOUNTS).replace("%(day)s", "wanted.day").replace("%(start)s", "wanted.start")
@@ -77,14 +82,13 @@ CROSS JOIN LATERAL (
 
 
 def settled_window(now: datetime) -> Window:
-    """The last 30 ended days that settlement has come to the end of."""
+    """The last 30 ended days that settlement has come to the end of, for all accounts."""
     through = SettlementRun.objects.exclude(finished_at=None).aggregate(through=Max("through_day"))["through"]
-    return _window(now, through)
-
-
-def _window(now: datetime, through: date | None) -> Window:
     yesterday = day_of(now) - timedelta(days=1)
-    last = min(yesterday, through or yesterday)
+    return _ending(min(yesterday, through or yesterday))
+
+
+def _ending(last: date) -> Window:
     return Window(last - timedelta(days=DAYS - 1), last)
 
 
@@ -122,8 +126,8 @@ class ModeWords:
 
 
 class Position(NamedTuple):
-    """What is asked of one account before its history: the window, its mode of any day (tomorrow's as announced), and
-    the units that its packs hold, by pack type.
+    """What is asked of one account before its history: its last 30 settled days, as `recent` has them; its mode of any
+    day (tomorrow's as announced); and the units that its packs hold, by pack type.
     """
 
     window: Window
@@ -134,20 +138,37 @@ class Position(NamedTuple):
 def position(account_id: int, now: datetime) -> Position:
     """One account's, in one statement."""
     today = day_of(now)
-    [(through, words, held)] = _rows(POSITION, {"account": account_id, "today": today})
+    asked = {"account": account_id, "ids": bulk.array([account_id]), "today": today}
+    [(latest, pending, words, held)] = _rows(POSITION, asked)
     days = [(account_id, date.fromisoformat(day), mode) for day, mode in words or ()]
     return Position(
-        _window(now, through), ModeWords(days), {int(kind): int(units) for kind, units in (held or {}).items()}
+        _ending(settled_through(today, [latest] if latest else [], pending)),
+        ModeWords(days),
+        {int(kind): int(units) for kind, units in (held or {}).items()},
     )
 
 
 def load_history(
-    account: Account, at: Position | Window, *, metered: Collection[Item] = (), packs: bool = True
+    account: Account,
+    at: Position | Window,
+    *,
+    metered: Collection[Item] = (),
+    packs: bool = True,
+    billed: Iterable[RecentLine] | None = None,
 ) -> History:
-    """One account's window; of `metered` items also what its modes did not bill; `packs` False reads none."""
+    """One account's window; of `metered` items also what its modes did not bill; `packs` False reads none.
+
+    `billed` is what bills hold of the days of the window, where that is known: each day is then one step.
+    """
     window, modes = (at.window, at.modes) if isinstance(at, Position) else (at, None)
     ask = _asked(account.pk, account.pk, window)
-    return _histories({account.pk: account.opened_at}, ask, window, metered, modes, packs)[account.pk]
+    rows = None
+    if billed is not None:
+        rows = [
+            (account.pk, line.day.toordinal(), line.day, "", line.item_id, line.region, line.quantity)
+            for line in billed
+        ]
+    return _histories({account.pk: account.opened_at}, ask, window, metered, modes, packs, rows)[account.pk]
 
 
 def load_histories(low: int, high: int, window: Window, *, metered: Collection[Item] = ()) -> dict[int, History]:
@@ -168,8 +189,9 @@ def _histories(
     metered: Collection[Item],
     modes: ModeWords | None,
     with_packs: bool,
+    billed: list[tuple[Any, ...]] | None = None,
 ) -> dict[int, History]:
-    steps = _billed_steps(window, _rows(BILLED, ask))
+    steps = _billed_steps(window, _rows(BILLED, ask) if billed is None else billed)
     if metered:
         _add_unbilled(steps, window, modes or ModeWords(_rows(MODES, ask)), metered, ask)
     packs = _packs(_rows(PACKS, ask)) if with_packs else {}

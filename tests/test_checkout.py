@@ -20,7 +20,7 @@ from iss_billing.gateways import Payments
 from packs import checkout as checkouts
 from packs.checkout import begin_checkout, complete_waiting, pay_rest, sweep
 from packs.models import Checkout, Order, Pack, Sku
-from packs.orders import LineRequest, OrderRefused
+from packs.orders import LineRequest, OrderRefused, place_order
 from tests.test_pages import customer, frozen_clock
 from tests.test_pages import text_of as said
 from tests.test_races import race
@@ -202,6 +202,46 @@ def test_an_account_that_fell_into_arrears_buys_nothing(recovers: bool) -> None:
     assert_nothing_bought(account, checkout, "account_in_arrears", "649.99" if recovers else "149.99")
 
 
+@pytest.mark.parametrize("changed", ["price", "sale", "mode", "standing"])
+def test_whoever_is_about_to_pay_is_told_first_that_nothing_would_be_bought(changed: str) -> None:
+    account, checkout = short()
+    client, then = Client(), at("2026-03-10T10:30")
+    assert account.user is not None
+    client.force_login(account.user)
+    with frozen_clock(LATER):
+        page = client.get(f"/checkout/{checkout.pk}/")
+        assert "去沙箱付 150.00 元" in said(page)
+        seen = page.context["seen"]
+        if changed == "price":
+            set_pack_price(sku=Sku.objects.get(code="pet-100k"), price=24_000, reason="x", now=then)
+        elif changed == "sale":
+            withdraw_from_sale("pet-100k", "2026-03-10T10:30")
+        elif changed == "mode":
+            switch_mode(account_id=account.pk, mode=TRAFFIC, now=then)
+        else:
+            for number, amount in enumerate(("-100.01", "100.01")):
+                record_adjustment(
+                    account_id=account.pk, amount=yuan(amount), reason="x", reference=f"{number}", now=then
+                )
+        page = client.get(f"/checkout/{checkout.pk}/", {"seen": seen}, headers={"HX-Request": "true"})
+        words = {"price": "价格", "sale": "停售", "mode": "计费模式", "standing": "欠费"}[changed]
+        assert words in said(page)
+        assert "去沙箱付" not in said(page)
+        assert f"/payments/{checkout.payment}/pay/" not in page.content.decode()
+        assert outcome(checkout) == (Checkout.State.WAITING, ""), "looking at it changes nothing"
+        assert client.post(f"/checkout/{checkout.pk}/cancel/").url == "/buy/"  # type: ignore[attr-defined]
+    assert outcome(checkout) == (Checkout.State.CANCELLED, "")
+
+
+def test_an_order_by_its_key_that_is_another_ends_it_in_words() -> None:
+    account, checkout = short()
+    place_order(account_id=account.pk, lines=[LineRequest("face-100k", 1)], key=checkout.key, now=at(NOW))
+    record_top_up(account_id=account.pk, amount=yuan("200"), reference="bank", now=at(LATER))
+    assert outcome(checkout) == (Checkout.State.ENDED, "idempotency_key_reused")
+    assert told(account) == ["idempotency_key_reused"]
+    assert_books()
+
+
 def test_it_waits_24_hours_and_late_money_stays_on_the_balance() -> None:
     alice, in_time = short()
     bob, late = short("bob")
@@ -219,6 +259,13 @@ def test_what_nobody_paid_lapses_by_itself() -> None:
     assert sweep(at(NOW) + timedelta(hours=24)) == 1
     assert sweep(at(NOW) + timedelta(hours=25)) == 0
     assert_nothing_bought(account, checkout, "lapsed", "100")
+    # money that comes after all is not lost, and the customer hears where it went; told twice, it is told once
+    for _twice in range(2):
+        paid(checkout.payment, "2026-03-11T12:00")
+    assert balance_of(account) == yuan("250")
+    assert not Order.objects.exists()
+    assert told(account) == ["lapsed", "late"]
+    assert_books()
 
 
 def test_whoever_brings_the_money_completes_it() -> None:
@@ -233,6 +280,7 @@ def test_whoever_brings_the_money_completes_it() -> None:
     # its own payment still arrives: the money is not lost
     paid(transferred.payment, "2026-03-12T10:00")
     assert balance_of(by_hand) == yuan("150")
+    assert told(by_hand) == ["bought", "late"]
     assert Order.objects.count() == 2
     assert_books()
 
@@ -282,6 +330,7 @@ def test_one_waits_at_a_time_and_can_be_cancelled() -> None:
     assert outcome(first) == (Checkout.State.CANCELLED, "")
     paid(first.payment)  # 250.00 now: not enough for the second
     assert outcome(second) == (Checkout.State.WAITING, "")
+    assert told(account) == ["late", "short"]
     client, outsider = Client(), customer("charlie")[1]
     assert account.user is not None
     client.force_login(account.user)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from accounts.ledger import record_adjustment
 from accounts.modes import switch_mode
 from packs.models import PackType, Sku
-from packs.offers import on_sale
+from packs.offers import on_sale, shelf_of
 from packs.tariff import tariff_on, tariffs_between
 from packs.whole import whole_catalogue
 from settlement.cost import cost_of, parts
@@ -20,7 +20,7 @@ from settlement.estimate import load_unsettled
 from settlement.loading import load_rules_between, rules_of
 from settlement.recent import recent
 from tests.test_pages import customer, frozen_clock, text_of
-from tests.worlds import at, buy, night, set_pack_price, top_up, use, withdraw_from_sale
+from tests.worlds import GB, MBPS, at, buy, night, set_pack_price, top_up, use, withdraw_from_sale
 
 pytestmark = pytest.mark.django_db
 
@@ -178,6 +178,7 @@ def test_the_whole_catalogue_is_what_its_parts_say() -> None:
     assert {kind: [sku.code for sku in skus] for kind, skus in whole.skus.items()} == {
         kind: [sku.code for sku in skus] for kind, skus in shelf.skus.items()
     }
+    assert shelf_of(whole) == shelf
     for kind in PackType.objects.prefetch_related("covers"):
         assert list(whole.types[kind.pk].covers.all()) == list(kind.covers.all())
         assert (whole.types[kind.pk].name_zh, whole.types[kind.pk].region) == (kind.name_zh, kind.region)
@@ -219,6 +220,34 @@ def test_the_overview_asks_as_little_of_a_long_history() -> None:
     assert len(many) <= 11, many
     assert len(many) == len(few)
     top_up(account, "1", "2026-05-01T09:00")
+
+
+def test_the_overview_advises_what_the_page_of_buying_advises() -> None:
+    """Also the day after a switch, when the bills tell nothing of what was metered in the mode that counts now."""
+    account, client = customer(balance="100000")
+    set_pack_price(
+        sku=Sku.objects.get(code="traffic-down-1tb"), price=200_00, reason="test", now=at("2026-03-01T00:00")
+    )
+    lived(account, 10, traffic__down=200 * GB, bandwidth__down=MBPS, ai__pet=500)
+    with frozen_clock("2026-03-11T10:00"):
+        assert client.get("/").context["next"] is None
+        switch_mode(account_id=account.pk, mode="traffic", now=at("2026-03-11T10:00"))
+        client.post("/buy/cart/", {"add": "pet-1m"})
+        with CaptureQueriesContext(connection) as queries:
+            told = client.get("/").context["next"]
+        assert len(queries) < 12
+        advised = client.get("/buy/").context["advice"]
+        assert (told.kind, told.advice) == ("saves", advised.to_buy[0])
+        assert told.advice.pack_type.code == "traffic-down"
+        # the dearest view of the page of buying: a cart that waited for money, and has what it waited for by now
+        page = client.get("/buy/confirm/")
+        client.post("/buy/cart/", {"add": "vehicle-10m", "quantity-pet-1m": "50"})
+        lines = [f"pet-1m:50:{220_000}", f"vehicle-10m:1:{2_000_000}"]
+        client.post("/checkout/", {"key": page.context["key"], "line": lines})
+        top_up(account, "100000", "2026-03-11T10:00")
+        with CaptureQueriesContext(connection) as queries:
+            assert not client.get("/buy/").context["cart"].lines
+        assert len(queries) < 12, queries.captured_queries
 
 
 THREE_YEARS = """

@@ -14,16 +14,16 @@ from accounts.customers import customer_page
 from accounts.models import MODES, Account
 from iss_billing import formats
 from iss_billing.days import day_of
-from packs.offers import Shelf
+from packs.offers import shelf_of
 from packs.whole import Whole, whole_catalogue
-from settlement.advice import Advice, weigh
+from settlement.advice import Advice, advise
 from settlement.cost import Cost, cost_of, parts
 from settlement.estimate import Estimate, Unsettled, load_unsettled, rate_unsettled
+from settlement.histories import ModeWords, Position
 from settlement.loading import rules_of
 from settlement.outlook import balance_outlook, held_types, next_thing
-from settlement.rating import Usage
 from settlement.recent import Recent, recent
-from settlement.replay import DAYS, History, Step, Window
+from settlement.replay import Window
 
 RECENT = 5
 """Bills shown, and items of today's estimate that are told apart."""
@@ -51,7 +51,7 @@ def overview(request: HttpRequest, account: Account) -> HttpResponse:
         "mode_from": today + timedelta(days=1),
         "held": held,
         "balance": balance,
-        "next": next_thing(balance, held, _advice(account, whole, unsettled, lately)) if active else None,
+        "next": next_thing(balance, held, _advice(account, whole, unsettled, lately, now)) if active else None,
         "estimate": expected,
         "today_lines": _today(expected, whole),
         "pending_due": sum(bill.statement.amount_due for bill in expected.pending),
@@ -77,26 +77,15 @@ def _clock(account: Account, state: standing.Standing, now: datetime) -> dict[st
     return found | {"suspends": suspends, "reclaims": reclaims, "begin": begin, "end": end, "gone": gone}
 
 
-def _advice(account: Account, whole: Whole, unsettled: Unsettled, lately: Recent) -> Advice:
-    """The advisor's answer for the last 30 days, in the mode of tomorrow, made of what this page has read anyway."""
-    on_sale = [kind for kind in whole.types.values() if kind.pk in whole.skus]
-    shelf = Shelf(on_sale, whole.skus, whole.prices, whole.tariff(whole.today))
-    steps: dict[date, list[Usage]] = {}
-    for line in lately.lines:
-        steps.setdefault(line.day, []).append(Usage(line.item_id, line.region, line.quantity, 0))
-    known = (lately.last - max(lately.first, day_of(account.opened_at))).days + 1
-    history = History(
-        account.pk,
-        Window(lately.first, lately.last),
-        max(known, 0),
-        tuple(Step(day, "", tuple(usage)) for day, usage in steps.items()),
-    )
+def _advice(account: Account, whole: Whole, unsettled: Unsettled, lately: Recent, now: datetime) -> Advice:
+    """The advisor's answer for the last 30 days, as the page of buying gives it, made of what was read here anyway."""
     held: dict[int, int] = {}
     for pack in unsettled.packs:
-        if pack.valid_until >= whole.today:
+        if pack.remaining and pack.valid_until >= whole.today:
             held[pack.pack_type_id] = held.get(pack.pack_type_id, 0) + pack.remaining
-    types = [kind for kind in on_sale if kind.requires_billing_mode in (None, unsettled.next_mode)]
-    return weigh(history, shelf, types, held, DAYS)
+    words = ModeWords([(account.pk, since, mode) for since, mode in reversed(unsettled.words)])
+    at = Position(Window(lately.first, lately.last), words, held)
+    return advise(account, at, shelf_of(whole), now, billed=lately.lines)
 
 
 def _today(expected: Estimate, whole: Whole) -> dict[str, Any]:

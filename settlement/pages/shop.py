@@ -11,8 +11,9 @@ from accounts.customers import customer_page
 from accounts.models import Account
 from iss_billing.days import day_of, next_day
 from packs import cart
-from packs.offers import on_sale, tables
+from packs.offers import shelf_of, tables
 from packs.views import checkout_context
+from packs.whole import whole_catalogue
 from settlement.advice import HORIZONS, advise
 from settlement.histories import position
 from settlement.replay import DAYS
@@ -25,7 +26,7 @@ def buy(request: HttpRequest, account: Account) -> HttpResponse:
     now = timezone.now()
     today = day_of(now)
     waiting = cart.waiting(request, account)
-    shelf, at = on_sale(now), position(account.pk, now)
+    shelf, at = shelf_of(whole_catalogue(now)), position(account.pk, now)
     chosen = cart.load(request, shelf)
     modes = at.modes.on(account.pk, today), at.modes.on(account.pk, next_day(today))
     context: dict[str, Any] = {
