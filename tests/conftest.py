@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import time_machine
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 from redis import Redis
@@ -22,6 +22,8 @@ from redis import Redis
 from tests.browser import launch
 
 ROOT = Path(__file__).resolve().parent.parent
+
+Made = TypeVar("Made")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,7 +37,9 @@ def catalogue(request: pytest.FixtureRequest) -> None:
     marker = request.node.get_closest_marker("django_db")
     if marker is None:
         return
-    request.getfixturevalue("transactional_db" if marker.kwargs.get("transaction") else "db")
+    transactional = marker.kwargs.get("transaction", False)
+    assert not (transactional and connection.in_atomic_block), "what is made once a module stands in this test's way"
+    request.getfixturevalue("transactional_db" if transactional else "db")
     from packs.catalogue import LAUNCH_CATALOGUE, load_catalogue
     from packs.models import Item
 
@@ -54,6 +58,29 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 
     with django_db_blocker.unblock():
         load_catalogue(LAUNCH_CATALOGUE, timezone.now())
+
+
+def made_once(make: Callable[[], Made]) -> Any:
+    """A module's fixture: what `make` makes in the database, for all tests of the module that want it.
+
+    Each undoes its own changes there, not those to the objects: give a test a deep copy. The module's tests may have no
+    transactions of their own.
+    """
+
+    @pytest.fixture(scope="module")
+    def made(django_db_setup: None, django_db_blocker: Any) -> Iterator[Made]:
+        with django_db_blocker.unblock():
+            all_tests = transaction.atomic()
+            all_tests._from_testcase = True  # type: ignore[attr-defined]  # so does Django's TestCase
+            all_tests.__enter__()
+            it = make()
+            connection.run_on_commit.clear()
+        yield it
+        with django_db_blocker.unblock():
+            transaction.set_rollback(True)
+            all_tests.__exit__(None, None, None)
+
+    return made
 
 
 @pytest.fixture

@@ -1,0 +1,135 @@
+"""Many requests for little: straight to the site's handler, each undone after it.
+
+The whole way of a request is gone, from the first middleware on; what it would do again and again for the same asker is
+kept: the session in the cookie, the login in memory. Of HTML answers one in `DRAWN` is drawn, of the others everything
+is done up to their template.
+"""
+
+import copy
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pytest
+from django.core.handlers.base import BaseHandler
+from django.core.signals import request_finished
+from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.template import Template
+from django.template.backends.django import Template as Drawing
+from django.test import Client, RequestFactory, override_settings
+from django.utils.safestring import SafeString
+
+from accounts.login_backend import LoginBackend
+from accounts.models import User
+
+DRAWN: Final = 4
+LOOKS: Final = ("SELECT ", "SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ", "DECLARE ")
+"""Statements that leave nothing to undo."""
+SETTINGS: Final = {
+    "SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies",
+    "DEBUG_PROPAGATE_EXCEPTIONS": True,  # a fault comes out of the handler with its traceback
+}
+
+
+class Undoing:
+    """What requests write in a test's transaction, undone.
+
+    Outside of tests a statement that the database refuses leaves the next one usable, but in a transaction of the
+    view's own: so it is here.
+    """
+
+    def __init__(self) -> None:
+        self.savepoint = transaction.savepoint()
+        self.depth = len(connection.savepoint_ids)
+        self.wrote = False
+
+    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        """Around each statement."""
+        if not sql.startswith(LOOKS):
+            self.wrote = True
+        try:
+            return execute(sql, params, many, context)
+        except DatabaseError:
+            self.wrote = True
+            if len(connection.savepoint_ids) == self.depth:
+                self._back()
+            raise
+
+    def _back(self) -> None:
+        transaction.savepoint_rollback(self.savepoint)
+
+    def undo(self) -> None:
+        """Back to how it was in the beginning."""
+        if self.wrote or connection.needs_rollback:
+            connection.needs_rollback = False
+            self._back()
+            self.wrote = False
+        connection.run_on_commit.clear()
+
+
+class Site:
+    """The site as `sending` prepares it."""
+
+    def __init__(self) -> None:
+        self.draws = True
+        self.handler = BaseHandler()
+        self.handler.load_middleware()
+
+    def answer(self, asker: RequestFactory, method: str, url: str, **more: Any) -> HttpResponseBase:
+        """The answer to a request with an asker's headers and cookies; streams are read for a while, then closed."""
+        request = asker.generic(method, url, **more)
+        request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
+        answer = self.handler.get_response(request)
+        if isinstance(answer, StreamingHttpResponse):
+            for _ in zip(iter(answer), range(50), strict=False):  # type: ignore[arg-type]
+                pass
+        answer.close()
+        return answer
+
+
+def asker(client: Client) -> RequestFactory:
+    """Who sends as somebody signed in, whatever becomes of their cookies."""
+    factory = RequestFactory(**client.defaults)
+    factory.cookies = copy.deepcopy(client.cookies)
+    return factory
+
+
+@contextmanager
+def sending() -> Iterator[Site]:
+    """The site while many requests are sent to it; nobody else is to ask it meanwhile."""
+    with pytest.MonkeyPatch.context() as patch, override_settings(**SETTINGS):
+        site = Site()
+        draw = Drawing.render
+
+        def render(drawing: Any, context: Any = None, request: Any = None) -> SafeString:
+            name = drawing.template.name or ""
+            return draw(drawing, context, request) if site.draws or not name.endswith(".html") else SafeString("")
+
+        patch.setattr(Drawing, "render", render)
+        patch.setattr(Template, "_render", lambda template, context: template.nodelist.render(context))  # no signals
+        patch.setattr(LoginBackend, "get_user", _remembering(LoginBackend.get_user))
+        logging.disable()
+        request_finished.disconnect(close_old_connections)  # it would end the test's transaction
+        try:
+            yield site
+        finally:
+            request_finished.connect(close_old_connections)
+            logging.disable(logging.NOTSET)
+
+
+def _remembering(read: Callable[[LoginBackend, int], User | None]) -> Callable[[LoginBackend, int], User | None]:
+    """`get_user` that reads each login once; every request has a copy of its own, with its account."""
+    kept: dict[int, User | None] = {}
+
+    def get_user(backend: LoginBackend, user_id: int) -> User | None:
+        if user_id not in kept:
+            kept[user_id] = read(backend, user_id)
+        user = copy.copy(kept[user_id])
+        if user is not None and user._state.fields_cache.get("account") is not None:
+            user._state.fields_cache["account"] = copy.copy(user._state.fields_cache["account"])
+        return user
+
+    return get_user
