@@ -59,6 +59,7 @@ MIDDLEWARE = [
     "iss_billing.probes.Probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "iss_billing.compression.Compression",
     "csp.middleware.CSPMiddleware",
     "iss_billing.headers.Headers",
     "django.contrib.sessions.middleware.SessionMiddleware",

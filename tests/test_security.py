@@ -1,5 +1,6 @@
 """What keeps strangers out: sign-in limits, password and session rules, what browsers are told."""
 
+import gzip
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,6 +40,22 @@ def sign_in(
 ) -> Any:
     form = {"username": email, "password": password}
     return Client(headers=headers).post(path, form, REMOTE_ADDR=address)
+
+
+@pytest.mark.django_db
+def test_pages_are_compressed_and_their_length_tells_nothing(alice: Account) -> None:
+    client = Client(headers={"Accept-Encoding": "gzip, br"})
+    assert alice.user is not None
+    client.force_login(alice.user)
+    answers = [client.get("/buy/") for _ in range(4)]
+    for answer in answers:
+        assert (answer["Content-Encoding"], "Accept-Encoding" in answer["Vary"]) == ("gzip", True)
+        page = gzip.decompress(answer.content)
+        assert b"</html>" in page
+        assert len(answer.content) < len(page) / 3
+    assert len({len(answer.content) for answer in answers}) > 1, "padded at random (BREACH)"
+    assert "Content-Encoding" not in Client().get("/sign-in/")
+    assert "Content-Encoding" not in client.get("/api/v1/account/")
 
 
 # ── sign-in ──────────────────────────────────────────────────────────────────────────────────────────
