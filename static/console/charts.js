@@ -172,8 +172,10 @@
   addEventListener("beforeprint", () => {
     const theme = root.getAttribute("data-bs-theme");
     root.setAttribute("data-bs-theme", "light");
+    // printed from the browser's menu: with the library at hand all is drawn; without it, what was never in view goes
+    // as its table
+    if (window.echarts && !paper.matches) canvases.forEach((canvas) => { watch.unobserve(canvas); seen.add(canvas); });
     seen.forEach(draw);
-    // printed from the browser's menu: what was never in view has no drawing, and goes as its table
     const opened = canvases.filter((canvas) => !seen.has(canvas))
       .map((canvas) => canvas.parentElement.querySelector(".chart-data:not([open])")).filter(Boolean);
     opened.forEach((table) => { table.open = true; });
