@@ -134,6 +134,10 @@ class ChangePasswordForm(OwnPasswordForm):
 class AskPasswordForm(PasswordResetForm):
     """Asks for the mail with a link to a new password."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["email"].label = _("E-mail address")  # as the other forms call it
+
     def save(self, **_: Any) -> None:  # type: ignore[override]  # how Django's own mail is made is no concern here
         """Write the letter, if there is a login with the address."""
         email = self.cleaned_data["email"].lower()

@@ -119,7 +119,7 @@ def _checkout(data: dict[str, Any]) -> tuple[str, str]:
             % words
         )
     kept = _("Nothing was bought. The money stays on the balance, which is %(balance)s.") % words
-    return _("The waiting purchase was not made"), f"{checkout_reason(data['outcome'], words)} {kept}"
+    return _("The waiting purchase was not made"), formats.gap().join([checkout_reason(data["outcome"], words), kept])
 
 
 def checkout_reason(reason: str, words: dict[str, Any]) -> str:
@@ -261,7 +261,7 @@ def _closed(data: dict[str, Any]) -> tuple[str, str]:
     if data["given_up"]:
         said.append(_("Packs that could not be returned any more are given up."))
     said.append(_("Bills, ledger and messages can be read until %(until)s.") % words)
-    return _("The account is closed"), (" " if not formats.chinese() else "").join(said)
+    return _("The account is closed"), formats.gap().join(said)
 
 
 def _reopened(data: dict[str, Any]) -> tuple[str, str]:

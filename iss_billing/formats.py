@@ -38,6 +38,11 @@ def chinese() -> bool:
     return not (get_language() or "zh-hans").startswith("en")
 
 
+def gap() -> str:
+    """What stands between two sentences: a space, in Chinese nothing."""
+    return "" if chinese() else " "
+
+
 def _decimal(value: int, scale: int) -> tuple[str, str]:
     """Grouped digits before the point, and the point with all digits of `scale` (a power of ten) after it."""
     whole, rest = divmod(abs(value), scale)

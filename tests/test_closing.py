@@ -159,7 +159,7 @@ def test_a_closed_account_does_nothing_any_more(clock: time_machine.Traveller) -
     for path in ("/", "/bills/", "/ledger/", "/inbox/", "/account/", "/packs/", "/buy/", "/billing-mode/", "/top-up/"):
         response = client.get(path)
         assert response.status_code == 200, path
-        assert "已于 3月10日 10:00关闭" in text_of(response), path
+        assert "已于 3月10日 10:00 关闭" in text_of(response), path
     for path in ("/buy/cart/", "/billing-mode/", "/top-up/", "/account/keys/", "/account/name/", "/account/notices/"):
         assert client.post(path, {"mode": "traffic", "add": "pet-100k", "name": "x"}).status_code == 403, path
     assert client.get("/api/v1/account/").json()["closed_at"] == "2026-03-10T10:00:00+08:00"

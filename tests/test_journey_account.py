@@ -98,7 +98,7 @@ def test_an_account_from_its_first_mail_to_its_end(page: Page, live_server: Live
     expect(main).to_contain_text("放弃的资源包")
     page.get_by_label("当前密码").fill(PASSWORD)
     send(page, "关闭账户，退回 49.80 元")
-    expect(main).to_contain_text("已于 3月8日 09:00关闭，只能查看。余额 49.80 元")
+    expect(main).to_contain_text("已于 3月8日 09:00 关闭，只能查看。余额 49.80 元")
     accessible_in_both(page, live_server, "/account/", chinese=False)
     page.goto("/billing-mode/")
     expect(main).to_contain_text("只能查看")

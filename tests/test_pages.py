@@ -157,6 +157,7 @@ def in_its_language(response: Any, language: str) -> None:
     response.content = re.sub(r"(?s)<code\b[^>]*>.*?</code>|<pre\b[^>]*>.*?</pre>", " ", body)
     said = re.sub(r"\S+@\S+|https://\S+", "", text_of(response))
     if language == "zh-hans":
+        assert not re.search(r".{9}[。；] +[\u4e00-\u9fff\d].{9}", unescape(body)), "no space between sentences"
         assert not {word for word in ENGLISH.findall(said) if word not in KNOWN}, response.request["PATH_INFO"]
     else:
         assert not re.search(r"[\u4e00-\u9fff]", said.replace("简体中文", "").replace("中文", "")), said

@@ -110,6 +110,12 @@ def plain_exact_money(micro: int) -> str:
 
 
 @register.simple_tag
+def gap() -> str:
+    """Between two sentences."""
+    return formats.gap()
+
+
+@register.simple_tag
 def quantity(number: int, unit: str) -> SafeString:
     """A quantity as bills state it."""
     return figure(formats.quantity(number, unit))

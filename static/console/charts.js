@@ -39,7 +39,7 @@
   const dot = (colour, size, at, label) => ({
     silent: true, symbol: "circle", symbolSize: size, data: [{ coord: at }],
     itemStyle: { color: colour, borderColor: css("--iss-surface"), borderWidth: 2 },
-    label: { show: true, color: css("--iss-ink"), fontSize: 12, fontFamily: font(), lineHeight: 17, ...label },
+    label: { show: true, color: css("--iss-ink"), fontSize: 12, fontFamily: font(), lineHeight: 17, backgroundColor: alpha(css("--iss-surface"), 0.8), ...label },
   });
   const rule = (colour, at, label) => ({
     silent: true, symbol: "none", lineStyle: { color: colour, type: [4, 4], width: 1 }, data: [at],
