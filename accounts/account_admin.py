@@ -29,7 +29,7 @@ MOST_FEN = 10**13
 class TopUpForm(forms.Form):
     """Money received."""
 
-    amount = money_field(2, label=gettext_lazy("amount"))
+    amount = money_field(2, label=gettext_lazy("amount (CNY)"))
     reference = forms.CharField(
         label=gettext_lazy("payment reference"),
         max_length=255,

@@ -40,4 +40,7 @@ class AuditEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.action} {self.label}".strip()
+        # the words are told of in the room's own module, which imports this one
+        from accounts.audit_log import word
+
+        return f"{word(self.action)} {self.label}".strip()

@@ -36,6 +36,11 @@ class ApiKeyForm(forms.Form):
         label=gettext_lazy("expires"), required=False, widget=AdminSplitDateTime, help_text=gettext_lazy("Or never.")
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for part, label in zip(self.fields["expires_at"].widget.widgets, (_("date"), _("time")), strict=True):
+            part.attrs["aria-label"] = label
+
     def clean_account(self) -> Account | None:
         """The account of the number."""
         text = self.cleaned_data["account"].strip()

@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import UserChangeForm
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model
@@ -30,9 +31,23 @@ audit_log.WORDS |= {
 KEPT = ("email", "is_active", "is_staff", "is_superuser")
 
 
+class RolesField(forms.ModelMultipleChoiceField):
+    """Roles by their names in the reader's language."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        """A group that is no role of ours goes by its own name."""
+        return str(NAMES.get(obj.name, obj.name))
+
+
 class LoginForm(UserChangeForm):  # type: ignore[type-arg]
     """A login, and why it is changed."""
 
+    groups = RolesField(
+        label=gettext_lazy("roles"),
+        queryset=Group.objects.order_by("pk"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
     reason = forms.CharField(label=gettext_lazy("reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
 
 
@@ -47,7 +62,7 @@ class LoginAdmin(UserAdmin):  # type: ignore[type-arg]
     list_filter = ("is_staff", "is_active", "groups")
     search_fields = ("email",)
     ordering = ("email",)
-    filter_horizontal = ("groups",)
+    filter_horizontal = ()
     readonly_fields = ("last_login", "date_joined", "is_superuser")
     fieldsets = (
         (None, {"fields": ("email", "password")}),

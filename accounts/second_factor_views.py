@@ -22,6 +22,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 from django_otp import login as mark_verified
+from django_otp.plugins.otp_static.models import StaticDevice
 
 from accounts import audit_log, second_factor
 from accounts.models import User
@@ -84,6 +85,14 @@ def _ask(request: HttpRequest, user: User) -> HttpResponse:
             request.session.cycle_key()
             mark_verified(request, device)
             left = second_factor.codes_left(user)
+            if isinstance(device, StaticDevice):
+                messages.info(
+                    request,
+                    _(
+                        "A code on paper let you in, and is used up. Where the telephone is lost, ask an administrator "
+                        "to reset your second factor: then a new telephone is set up."
+                    ),
+                )
             if left <= 3:
                 messages.warning(request, _("Codes on paper left: %(number)s. Make new ones.") % {"number": left})
             return HttpResponseRedirect(_next(request))

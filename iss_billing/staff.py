@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from djmoney.forms import MoneyField
 from djmoney.money import Money
 
@@ -39,6 +40,7 @@ class LookOnly(ModelAdmin):
 class LookOnlyInline(TabularInline):
     """Rows below another, to look at."""
 
+    template = "admin/parts/look_only.html"
     extra = 0
     can_delete = False
     show_change_link = False
@@ -52,15 +54,26 @@ class LookOnlyInline(TabularInline):
         return False
 
 
+def live(request: HttpRequest, response: HttpResponse, moves: bool) -> HttpResponse:
+    """The answer of a page that asks for itself again while something moves: the last time it is loaded whole."""
+    if request.headers.get("HX-Request") and not moves:
+        response.headers["HX-Refresh"] = "true"
+    return response
+
+
 def money_field(places: int, **options: Any) -> MoneyField:
-    """A form field for an amount of CNY with so many decimals; its value is `Money`."""
-    return MoneyField(  # type: ignore[no-untyped-call]  # django-money has no types
+    """A form field for an amount of CNY with so many decimals; its value is `Money`. There is one currency."""
+    field = MoneyField(  # type: ignore[no-untyped-call]  # django-money has no types
         max_digits=20,
         decimal_places=places,
         default_currency=CURRENCY,
         currency_choices=[(CURRENCY, CURRENCY)],
+        currency_widget=forms.HiddenInput(),
         **options,
     )
+    # the label is one for several inputs, which HTML has not: the one that is seen says what it is
+    field.widget.widgets[0].attrs["aria-label"] = options["label"]
+    return field
 
 
 def integer_of(money: Money, places: int) -> int:

@@ -146,17 +146,43 @@ def _check_new(cell: ProposedPrice, prices: PriceList) -> None:
         quantity, kind = new.get("quantity"), new.get("pack_type")
         if not isinstance(quantity, int) or not 0 < quantity <= HIGHEST_PER:
             raise PriceRefused(_("A size is from 1 to %(most)s base units.") % {"most": f"{HIGHEST_PER:,}"})
-        if not PackType.objects.filter(code=kind).exists():
+        known = PackType.objects.filter(code=kind).exists()
+        if (described := new.get("type")) is not None:
+            _check_new_type(str(kind), described, prices, known)
+        elif not known:
             raise PriceRefused(_("There is no %(code)s in the catalogue.") % {"code": kind})
         if any((sku.pack_type.code, sku.quantity) == (kind, quantity) for sku in prices.skus.values()):
             raise PriceRefused(_("There is a pack of this type and size already."))
         return
-    names = (new.get("name_zh"), new.get("name_en"))
-    if not all(isinstance(name, str) and 0 < len(name.strip()) <= 120 for name in names):
-        raise PriceRefused(_("An item needs a name in both languages, each of 1 to 120 characters."))
+    _check_names(new)
     known = new.get("unit") in Unit.values and new.get("aggregation") in Aggregation.values
     if not known or new.get("requires_billing_mode") not in (None, *dict(MODES)):
         raise PriceRefused(_("The item's unit, aggregation or billing mode is not one that there is."))
+
+
+def _check_names(new: dict[str, Any]) -> None:
+    names = (new.get("name_zh"), new.get("name_en"))
+    if not all(isinstance(name, str) and 0 < len(name.strip()) <= 120 for name in names):
+        raise PriceRefused(_("A name is needed in both languages, each of 1 to 120 characters."))
+
+
+def _check_new_type(code: str, new: dict[str, Any], prices: PriceList, known: bool) -> None:
+    """Raise PriceRefused unless a pack of the type could be drawn from: units that add up, of items billed together."""
+    if not CODE.fullmatch(code) or len(code) > 40:
+        raise PriceRefused(_("A code has 1 to %(most)s lower-case letters, digits, points and hyphens.") % {"most": 40})
+    if known:
+        raise PriceRefused(_("There is a %(code)s already.") % {"code": code})
+    _check_names(new)
+    covers = [prices.items.get(name) for name in new.get("covers") or ()]
+    if not covers:
+        raise PriceRefused(_("A pack type covers one item at least."))
+    items = [item for item in covers if item is not None]
+    if len(items) < len(covers) or len(set(covers)) < len(covers):
+        raise PriceRefused(_("It covers an item that there is not, or one twice."))
+    if any(item.aggregation != Aggregation.SUM for item in items):
+        raise PriceRefused(_("A pack holds units that are used up: it covers items only whose day is a sum."))
+    if len({(item.unit, item.requires_billing_mode) for item in items}) > 1:
+        raise PriceRefused(_("The items of a pack type are counted in one unit, and billed in the same modes."))
 
 
 def stale(cell: ProposedPrice, before: tuple[int | None, int | None]) -> str | None:

@@ -1,4 +1,4 @@
-"""Forms for what the price list has no cell for yet: a size of a pack type, an item, a region."""
+"""Forms for what the price list has no cell for yet: a pack type, a size of one, an item, a region."""
 
 from datetime import datetime
 from typing import Any
@@ -63,10 +63,9 @@ def _day_field(**more: Any) -> forms.DateField:
     )
 
 
-class SizeForm(_Judged):
-    """A new size of a pack type."""
+class _Size(_Judged):
+    """How large a pack is, what it costs and from when."""
 
-    pack_type = forms.ModelChoiceField(label=gettext_lazy("pack type"), queryset=PackType.objects.all())
     number = forms.CharField(label=gettext_lazy("size"), max_length=16, help_text=gettext_lazy("A whole number."))
     scale = forms.ChoiceField(label=gettext_lazy("of"), choices=list(SIZE_UNITS.items()), initial="10000")
     price = forms.CharField(label=gettext_lazy("price (CNY)"), max_length=20)
@@ -80,17 +79,61 @@ class SizeForm(_Judged):
             raise ValidationError(_("A whole number."))
         return int(text)
 
+    def size_of(self, kind: PackType, described: dict[str, Any] | None) -> ProposedPrice:
+        """The new SKU's price; `described` is the type's own where there is none yet."""
+        data = self.cleaned_data
+        quantity = data["number"] * int(data["scale"])
+        new = {"pack_type": kind.code, "quantity": quantity} | ({"type": described} if described else {})
+        code = code_of_size(kind, quantity)
+        return ProposedPrice(code=code, price=data["price"], day=data["day"], reason=data["reason"], new=new)
+
+
+class SizeForm(_Size):
+    """A new size of a pack type."""
+
+    pack_type = forms.ModelChoiceField(label=gettext_lazy("pack type"), queryset=PackType.objects.all())
+    field_order = ("pack_type",)
+
     def cell(self) -> ProposedPrice:
         """The new SKU's price."""
+        return self.size_of(self.cleaned_data["pack_type"], None)
+
+
+class ItemsField(forms.ModelMultipleChoiceField):
+    """Items by their names, and in which mode alone they are billed."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        """The name and the code."""
+        return f"{obj.name} ({obj.code})"
+
+
+class TypeForm(_Size):
+    """A new pack type, with its first size; others are added to it once it is there."""
+
+    code = forms.CharField(
+        label=gettext_lazy("code"), max_length=40, help_text=gettext_lazy("As in pet; the size's own is pet-100k.")
+    )
+    name_zh = forms.CharField(label=gettext_lazy("Chinese name"), max_length=120)
+    name_en = forms.CharField(label=gettext_lazy("English name"), max_length=120)
+    covers = ItemsField(
+        label=gettext_lazy("covers"),
+        queryset=Item.objects.filter(aggregation=Aggregation.SUM),
+        widget=forms.CheckboxSelectMultiple,
+        help_text=gettext_lazy(
+            "Items counted in one unit, whose day is a sum. Packs are for usage in cn-mainland; one that covers items "
+            "of one billing mode is frozen in the other."
+        ),
+    )
+    field_order = ("code", "name_zh", "name_en", "covers")
+
+    def cell(self) -> ProposedPrice:
+        """The first SKU's price, with what the type is."""
         data = self.cleaned_data
-        kind, quantity = data["pack_type"], data["number"] * int(data["scale"])
-        return ProposedPrice(
-            code=code_of_size(kind, quantity),
-            price=data["price"],
-            day=data["day"],
-            reason=data["reason"],
-            new={"pack_type": kind.code, "quantity": quantity},
-        )
+        items = list(data["covers"])
+        described = {name: data[name].strip() for name in ("name_zh", "name_en")} | {
+            "covers": [item.code for item in items]
+        }
+        return self.size_of(PackType(code=data["code"], unit=items[0].unit), described)
 
 
 class ItemForm(_Judged):

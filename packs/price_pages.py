@@ -21,7 +21,7 @@ from iss_billing.staff import LookOnly
 from packs import price_files
 from packs.models import PriceList
 from packs.price_checks import ProposalRefused
-from packs.price_forms import ItemForm, SizeForm
+from packs.price_forms import ItemForm, SizeForm, TypeForm
 from packs.price_history import HISTORY_PAGE, coming_changes, history
 from packs.price_sheet import Sheet, SheetForm, day_asked
 from packs.proposal_models import ProposedPrice
@@ -72,6 +72,7 @@ class PriceListAdmin(LookOnly):
             ("", "changelist", self.sheet),
             ("new-size/", "newsize", self.new_size),
             ("new-item/", "newitem", self.new_item),
+            ("new-type/", "newtype", self.new_type),
             ("scheduled/", "scheduled", self.scheduled),
             ("scheduled/cancel/", "cancel", self.cancel),
             ("history/", "history", self.history),
@@ -108,7 +109,11 @@ class PriceListAdmin(LookOnly):
         """A new item, or an item in a new region or for another number of units."""
         return self._new(request, ItemForm, _("Add an item or a region"))
 
-    def _new(self, request: HttpRequest, form_class: type[SizeForm | ItemForm], title: str) -> HttpResponse:
+    def new_type(self, request: HttpRequest) -> HttpResponse:
+        """A new pack type with its first size."""
+        return self._new(request, TypeForm, _("Add a pack type"))
+
+    def _new(self, request: HttpRequest, form_class: type[SizeForm | ItemForm | TypeForm], title: str) -> HttpResponse:
         require(request, PROPOSE)
         now = timezone.now()
         form = form_class(now, request.POST if request.method == "POST" else None)

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 from iss_billing import formats
 from iss_billing.days import day_of, next_day, start_of
 from iss_billing.money import format_decimal, parse_decimal
-from packs.models import HOME_REGION, Item, PackType, Sku
+from packs.models import HOME_REGION, Item, PackType, Sku, Unit
 from packs.price_checks import ProposalRefused, judge
 from packs.proposal_models import ProposedPrice
 from packs.tariff import scheduled, sku_prices, tariff_on
@@ -105,7 +105,7 @@ class Sheet:
             sizes = sorted({size for kind, size in skus if any(kind == one.pk for one in alike)})
             rows: list[SheetRow] = [(kind, self._packs_of(kind, sizes, skus)) for kind in alike]
             columns = [str(formats.size(size, unit)) for size in sizes]
-            tables.append(SheetTable(str(_("Packs")), columns, rows))
+            tables.append(SheetTable(_("Packs by %(unit)s, CNY each") % {"unit": Unit(unit).label}, columns, rows))
         return tables
 
     def _packs_of(self, kind: PackType, sizes: list[int], skus: dict[tuple[int, int], Sku]) -> list[SheetCell]:

@@ -18,10 +18,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.acting import Doing, Refused, act_page, require
-from accounts.models import User
+from accounts.models import MODES, User
 from iss_billing import formats
 from iss_billing.staff import LookOnly
-from packs.models import Item, PackType, Sku
+from packs.models import Aggregation, Item, PackType, Sku, Unit
 from packs.price_checks import ProposalRefused, judge, stale
 from packs.price_history import price_words, rises
 from packs.price_pages import PROPOSE, PUBLISH, tabs
@@ -41,6 +41,8 @@ class CellRow:
     rises: bool | None
     percent: str
     fault: str = ""
+    described: str = ""
+    """What a new item or pack type is."""
 
     @property
     def dearer(self) -> bool:
@@ -52,19 +54,17 @@ def cell_rows(proposal: PriceProposal, now: datetime) -> list[CellRow]:
     """The cells of a proposal; of an open one with what would refuse it now."""
     cells = list(proposal.cells.order_by("place"))
     units = dict(Item.objects.values_list("code", "unit"))
-    names = {item.code: item.name for item in Item.objects.all()}
-    names |= {sku.code: _size_name(sku.pack_type, sku.quantity) for sku in Sku.objects.select_related("pack_type")}
+    item_names = {item.code: item.name for item in Item.objects.all()}
+    names = item_names | {
+        sku.code: _size_name(sku.pack_type, sku.quantity) for sku in Sku.objects.select_related("pack_type")
+    }
     kinds = {kind.code: kind for kind in PackType.objects.all()}
     faults = _faults(cells, now) if proposal.is_open else {}
     rows = []
     for place, cell in enumerate(cells):
         new = cell.new or {}
         unit = units.get(cell.code) or new.get("unit") or ""
-        name = names.get(cell.code) or (
-            _size_name(kinds[new["pack_type"]], new["quantity"])
-            if cell.of_pack and new.get("pack_type") in kinds
-            else str(new.get("name_zh" if formats.chinese() else "name_en", ""))
-        )
+        name = names.get(cell.code) or _new_name(cell, kinds, units)
         before, after = (cell.from_price, cell.from_per), (cell.price, cell.per)
         rows.append(
             CellRow(
@@ -75,9 +75,38 @@ def cell_rows(proposal: PriceProposal, now: datetime) -> list[CellRow]:
                 rises(before, after),
                 percent_change(before, after),
                 faults.get(place, ""),
+                _described(new, item_names, units),
             )
         )
     return rows
+
+
+def _new_name(cell: ProposedPrice, kinds: dict[str, PackType], units: dict[str, str]) -> str:
+    """What is new by its name."""
+    new = cell.new or {}
+    if cell.of_pack and (kind := kinds.get(new.get("pack_type", ""))):
+        return _size_name(kind, new["quantity"])
+    if kind_of := new.get("type"):
+        unit = units.get(kind_of["covers"][0], "")
+        return _size_name(PackType(name_zh=kind_of["name_zh"], name_en=kind_of["name_en"], unit=unit), new["quantity"])
+    return str(new.get("name_zh" if formats.chinese() else "name_en", ""))
+
+
+def _described(new: dict[str, Any], names: dict[str, str], units: dict[str, str]) -> str:
+    """What a new item is, or a new pack type: who publishes it sees all of it."""
+    if kind := new.get("type"):
+        covers = ", ".join(f"{names.get(code, code)} ({code})" for code in kind["covers"])
+        both = f"{kind['name_zh']} / {kind['name_en']}"
+        return _("New pack type %(code)s, %(names)s, covers: %(covers)s") % {
+            "code": new["pack_type"],
+            "names": both,
+            "covers": covers,
+        }
+    if "aggregation" in new:
+        mode = dict(MODES).get(new["requires_billing_mode"])
+        parts = [f"{new['name_zh']} / {new['name_en']}", Unit(new["unit"]).label, Aggregation(new["aggregation"]).label]
+        return ", ".join(str(part) for part in [*parts, *([mode] if mode else [])])
+    return ""
 
 
 def _size_name(kind: PackType, quantity: int) -> str:

@@ -58,7 +58,7 @@ class ProposedPrice(models.Model):
 
     A price is in fen for a pack and micro-yuan per `per` base units for an item; none ends the sale. Without a `day` it
     comes into force at once, which only a pack's can. `cancels` takes back what is scheduled for the day; `new`
-    describes a SKU or item that does not exist yet.
+    describes a SKU or item that does not exist yet, and with a SKU perhaps its pack type.
     """
 
     proposal = models.ForeignKey(PriceProposal, models.CASCADE, related_name="cells")

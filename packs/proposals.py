@@ -6,6 +6,7 @@ that it replaces, and whoever is second with a cell is told that it has changed.
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -16,7 +17,7 @@ from django.utils.translation import gettext_lazy
 from accounts import audit_log
 from accounts.models import User
 from iss_billing.days import day_of, start_of
-from packs.models import Item, PackType, Sku, SkuPrice, TariffPrice
+from packs.models import HOME_REGION, Item, PackType, Sku, SkuPrice, TariffPrice
 from packs.price_checks import ProposalRefused, judge, stale
 from packs.price_events import price_announced, price_restored
 from packs.proposal_models import PriceProposal, ProposedPrice
@@ -182,7 +183,7 @@ def _append_tariff(cell: ProposedPrice, proposal: PriceProposal, now: datetime) 
 def _new_sku(cell: ProposedPrice) -> Sku:
     """A size in its place: after the smaller ones of its type and before what follows."""
     new = cell.new or {}
-    kind = PackType.objects.get(code=new["pack_type"])
+    kind = PackType.objects.filter(code=new["pack_type"]).first() or _new_type(new["pack_type"], new["type"])
     siblings = kind.skus.all()
     smaller = siblings.filter(quantity__lt=new["quantity"]).aggregate(last=Max("position"))["last"]
     first = siblings.order_by("position").values_list("position", flat=True).first()
@@ -195,6 +196,23 @@ def _new_sku(cell: ProposedPrice) -> Sku:
     return Sku.objects.create(
         code=cell.code, pack_type=kind, quantity=new["quantity"], position=place, valid_until=until or FOR_EVER
     )
+
+
+def _new_type(code: str, new: dict[str, Any]) -> PackType:
+    """A pack type after all others; its unit and mode are its items', which `judge` found to be one."""
+    items = list(Item.objects.filter(code__in=new["covers"]))
+    last = PackType.objects.aggregate(last=Max("position"))["last"] or 0
+    kind = PackType.objects.create(
+        code=code,
+        name_zh=new["name_zh"].strip(),
+        name_en=new["name_en"].strip(),
+        unit=items[0].unit,
+        region=HOME_REGION,
+        requires_billing_mode=items[0].requires_billing_mode,
+        position=last + 1,
+    )
+    kind.covers.set(items)
+    return kind
 
 
 def _new_item(cell: ProposedPrice) -> Item:

@@ -53,7 +53,7 @@ class SettlementFailureAdmin(LookOnly):
         url = reverse("admin:settlement_settlementrun_change", args=[failure.run_id])
         return format_html('<a href="{}">{}</a>', url, failure.run_id)
 
-    @admin.display(description="")
+    @admin.display(description=gettext_lazy("retry"))
     def again(self, failure: SettlementFailure) -> SafeString:
         """To the failure's own page, where it can be tried again."""
         url = reverse("admin:settlement_settlementfailure_change", args=[failure.pk])

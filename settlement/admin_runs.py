@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from iss_billing import formats
-from iss_billing.staff import LookOnly
+from iss_billing.staff import LookOnly, live
 from packs.models import Item
 from settlement.metering import pending_days_of
 from settlement.models import Alarm, CertificateLine, SettlementFailure, SettlementRun
@@ -173,7 +173,8 @@ class SettlementRunAdmin(LookOnly):
         now = timezone.now()
         unfinished = SettlementRun.objects.filter(certified_at=None).order_by("-pk")[:10]
         refresh = REFRESH if any(is_moving(run, now) for run in unfinished) else None
-        return super().changelist_view(request, {"refresh": refresh, **(extra_context or {})})
+        response = super().changelist_view(request, {"refresh": refresh, **(extra_context or {})})
+        return live(request, response, bool(refresh))
 
     def render_change_form(
         self,
@@ -187,7 +188,8 @@ class SettlementRunAdmin(LookOnly):
         """The page of a run."""
         if obj is not None:  # nobody may add one
             context |= page_of(obj, timezone.now())
-        return super().render_change_form(request, context, add, change, form_url, obj)
+        response = super().render_change_form(request, context, add, change, form_url, obj)
+        return live(request, response, bool(context.get("refresh")))
 
 
 def page_of(run: SettlementRun, now: datetime) -> dict[str, Any]:

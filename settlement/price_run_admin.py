@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 from accounts.acting import require
 from iss_billing import formats
 from iss_billing.money import MICRO_PER_FEN, format_decimal, round_half_up
-from iss_billing.staff import LookOnly
+from iss_billing.staff import LookOnly, live
 from packs.models import Item, Sku
 from packs.price_files import plain
 from packs.price_pages import PROPOSE, tabs
@@ -174,7 +174,8 @@ class PriceRunAdmin(LookOnly):
         if obj is not None:
             context |= {"tabs": tabs(request), "state": self.state(obj)} | page_of(obj)
             context["progress"] = self.progress(obj) if not obj.finished_at else None
-        return super().render_change_form(request, context, add, change, form_url, obj)
+        response = super().render_change_form(request, context, add, change, form_url, obj)
+        return live(request, response, bool(context.get("refresh")))
 
 
 def page_of(run: PriceRun) -> dict[str, Any]:

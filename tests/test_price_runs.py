@@ -144,7 +144,7 @@ def test_a_rehearsal_tells_revenue_and_who_pays_more_and_less(clock: None, monke
     response = desk.post(reverse("admin:settlement_pricerun_rehearse", args=[proposal.pk]), follow=True)
     run = PriceRun.objects.get()
     assert run.shards.count() == 3
-    assert 'http-equiv="refresh"' in response.content.decode()
+    assert 'hx-trigger="every 3s"' in response.content.decode()
     assert rehearse(proposal_id=proposal.pk, now=at(NOW), started_by=None).pk == run.pk
     first = run.shards.order_by("pk")[0]
     for _ in range(2):  # a task sent twice
@@ -224,7 +224,7 @@ def test_what_cannot_be_rated_stops_a_run_and_says_why(clock: None, monkeypatch:
     assert left() == []
     page = staff("ann").get(reverse("admin:settlement_pricerun_change", args=[run.pk])).content.decode()
     assert "ZeroDivisionError" in page
-    assert 'http-equiv="refresh"' not in page
+    assert "hx-trigger" not in page
     assert rehearse(proposal_id=run.proposal_id, now=at(NOW), started_by=None).pk != run.pk
 
 

@@ -1,9 +1,10 @@
-"""Every page of a customer's on a phone: accessible in both languages, light and dark, not too wide, no complaint."""
+"""Every page on a phone: accessible, and a customer's in both languages, light and dark, not too wide, no complaint."""
 
 from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
+from django.db import transaction
 from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
@@ -13,10 +14,15 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts.payments.paying import start_payment
 from accounts.payments.sandbox import Sandbox
+from iss_billing.roles import ADMINISTRATOR
+from packs.proposal_models import PriceProposal
+from settlement.price_runs import do_shard, rehearse
 from tests.axe import assert_accessible
 from tests.conftest import Clock
 from tests.test_outsiders import FOR_ANYONE, ROUTES, SHOWN, Alices
 from tests.test_pages import lived_in, paths
+from tests.test_staff_roles import LOOKED_AT, MATRIX, furnished, signed_in
+from tests.test_staff_roles import address as address_of
 from tests.worlds import at, bills_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -107,6 +113,40 @@ def test_every_page_on_a_phone(phone: BrowserContext, live_server: LiveServer, c
     payment = start_payment(account_id=mary.pk, amount=100, gateway=Sandbox(), key="phone", now=timezone.now())
     own = [reverse("payment", args=[payment.number]), "/usage/", *DRILLED]
     look([path for path in [*paths(mary), *own] if path not in plain])
+    assert not wrong, "\n\n".join(wrong)
+
+
+STAFFS = {
+    *(name for name, (who, _posts) in MATRIX.items() if ADMINISTRATOR in who),
+    *(f"{model}_change" for model in LOOKED_AT),
+    *("packs_priceproposal_changelist", "settlement_settlementrun_changelist", "accounts_account_changelist"),
+} - {
+    # Django's own pages as they come, and what is a file or leads on
+    *("jsi18n", "password_change", "password_change_done", "second-factor", "second-factor-codes", "app_list"),
+    *("auth_group_changelist", "auth_group_history", "packs_pricelist_export", "settlement_pricerun_accounts"),
+    *("accounts_transfer_change", "accounts_payment_change", "accounts_endpoint_change", "accounts_delivery_change"),
+    *("settlement_alarm_change", "settlement_usagerefusal_change", "packs_checkout_change", "packs_packtype_change"),
+}
+
+
+@pytest.mark.parametrize("phone", [("zh-CN", "dark")], indirect=True, ids=["zh-CN dark"])
+def test_every_page_of_staff_on_a_phone(phone: BrowserContext, live_server: LiveServer, clock: Clock) -> None:
+    alice = Alices()
+    clock.move(alice.seen)
+    with transaction.atomic():
+        account = furnished(alice.account)
+    run = rehearse(proposal_id=PriceProposal.objects.latest("pk").pk, now=alice.seen, started_by=None)
+    for shard in run.shards.all():
+        do_shard(shard.pk, alice.seen)
+    enter(phone, live_server, signed_in(ADMINISTRATOR))
+    page = phone.new_page()
+    wrong: list[str] = []
+    for name in sorted(STAFFS):
+        page.goto(address_of(f"admin:{name}", account))
+        try:
+            assert_accessible(page)
+        except AssertionError as error:
+            wrong.append(str(error))
     assert not wrong, "\n\n".join(wrong)
 
 

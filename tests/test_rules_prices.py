@@ -11,7 +11,7 @@ from django.db.utils import IntegrityError
 from django.utils import timezone, translation
 
 from accounts.models import AuditEntry, User
-from packs.models import Item, Pack, Sku, SkuPrice, TariffPrice
+from packs.models import Item, Pack, PackType, Sku, SkuPrice, TariffPrice
 from packs.orders import OrderRefused
 from packs.price_checks import ProposalRefused
 from packs.proposal_models import PriceProposal, ProposedPrice
@@ -275,6 +275,39 @@ def test_what_would_leave_reported_usage_without_a_tariff_comes_too_late_in_the_
     change(item("ai.face", "1.00", "2026-03-06"), when="2026-03-05T23:59:59.999999")
 
 
+def new_type(**more: Any) -> dict[str, Any]:
+    described = {"name_zh": "动物识别资源包", "name_en": "Animal pack", "covers": ["ai.pet", "ai.vehicle"]}
+    return {"pack_type": "animal", "quantity": 1000, "type": described | more}
+
+
+def test_a_new_pack_type_is_sold_from_its_day_on_and_covers_its_items_in_their_order() -> None:
+    change(pack("animal-1k", "5", "2026-03-07", new=new_type()), pack("animal-2k", "9", "2026-03-07", new=new_type()))
+    kind = PackType.objects.get(code="animal")
+    assert (kind.unit, kind.region, kind.requires_billing_mode, kind.skus.count()) == ("call", HOME, None, 2)
+    alice = opened()
+    with pytest.raises(OrderRefused):
+        buy(alice, "animal-1k", "2026-03-06T23:59")
+    for day in ("06", "07"):
+        use(alice, "ai.vehicle", 600, f"2026-03-{day}T10:00")
+        use(alice, "ai.pet", 700, f"2026-03-{day}T10:00")
+    buy(alice, "animal-1k", "2026-03-07T09:00")
+    buy(alice, "pet-100k", "2026-03-07T09:30")
+    night("2026-03-08T02:00")
+    drawn = {
+        line.item.code: [(draw.pack.sku.code, draw.quantity) for draw in line.drawdowns.order_by("pk")]
+        for line in bills_of(alice)[-1].lines.select_related("item")
+    }
+    # pets stand before vehicles, and the pack that was bought first is drawn first, whatever its type
+    assert drawn == {"ai.pet": [("animal-1k", 700)], "ai.vehicle": [("animal-1k", 300)]}
+    assert all(not line.drawn for line in bills_of(alice)[0].lines.all())
+    assert_books()
+
+
+def test_a_new_pack_type_of_traffic_is_frozen_in_the_other_mode() -> None:
+    change(pack("both-1", "5", new=new_type(covers=["traffic.up", "traffic.down"])))
+    assert PackType.objects.get(code="animal").requires_billing_mode == "traffic"
+
+
 def test_a_new_size_is_sold_from_its_day_on_in_its_place() -> None:
     new = {"pack_type": "pet", "quantity": 500_000}
     change(pack("pet-500k", "1200", "2026-03-07", new=new))
@@ -300,6 +333,14 @@ def test_a_new_size_is_sold_from_its_day_on_in_its_place() -> None:
         (pack("pet-x", "1", new={"pack_type": "cat", "quantity": 7}), "no cat"),
         (pack("pet-x", "1", new={"pack_type": "pet", "quantity": 0}), "size"),
         (pack("pet-x", "1", new={"pack_type": "pet", "quantity": "7"}), "size"),
+        (pack("cat-7", "1", new=new_type(name_en="")), "both languages"),
+        (pack("cat-7", "1", new=new_type(covers=[])), "one item at least"),
+        (pack("cat-7", "1", new=new_type(covers=["ai.pet", "ai.dodo"])), "not"),
+        (pack("cat-7", "1", new=new_type(covers=["ai.pet", "ai.pet"])), "twice"),
+        (pack("cat-7", "1", new=new_type(covers=["bandwidth.down"])), "used up"),
+        (pack("cat-7", "1", new=new_type(covers=["ai.pet", "traffic.down"])), "one unit"),
+        (pack("cat-7", "1", new=new_type() | {"pack_type": "pet"}), "a pet already"),
+        (pack("cat-7", "1", new=new_type() | {"pack_type": "A pet"}), "lower-case"),
         (pack("pet-x", None, new={"pack_type": "pet", "quantity": 7}), "needs a price"),
         (pack("Pet X", "1", new={"pack_type": "pet", "quantity": 7}), "lower-case"),
         (item("ai.cat", "1.00", "2026-03-07", new={"name_zh": "猫"}), "both languages"),

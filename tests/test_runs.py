@@ -173,7 +173,7 @@ def test_the_pages_of_a_run_that_failed_say_who_and_why(desk: Client) -> None:
     assert f"{alice.pk} alice" in text
     assert "violates check constraint" in text
     assert "waits for the next run, 1 later day with it" in text
-    assert "http-equiv" not in page
+    assert "hx-trigger" not in page
     assert "2026-03-05" in text
     assert "balances" in text
     assert "alice" in text_of(
@@ -234,7 +234,7 @@ def test_the_page_of_a_running_run_refreshes_itself(page: Page, monkeypatch: pyt
     runs.advance(run.pk, at("2026-03-07T02:00:35"))
     certify(run.pk, at("2026-03-07T02:00:36"))
     expect(page.locator("#result_list")).to_contain_text("100%")
-    expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)
+    expect(page.locator("[hx-trigger]")).to_have_count(0)
 
 
 # ── the terminal ─────────────────────────────────────────────────────────────────────────────────────

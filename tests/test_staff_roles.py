@@ -102,6 +102,7 @@ MATRIX: dict[str, tuple[Who, Who]] = {
     "packs_pricelist_import": (LOOK, PRICES),
     "packs_pricelist_newsize": (PRICES, PRICES),
     "packs_pricelist_newitem": (PRICES, PRICES),
+    "packs_pricelist_newtype": (PRICES, PRICES),
     "packs_pricelist_cancel": (PRICES, PRICES),
     "packs_priceproposal_decline": (PRICES, PRICES),
     "packs_priceproposal_publish": (NOBODY, PRICES),
