@@ -45,6 +45,8 @@ SELECT account_id, id, pack_type_id, units, effective_day, valid_until FROM (
         WHERE {_LOADED} GROUP BY drawdown.pack_id
     ) AS drawn ON drawn.pack_id = pack.id
     WHERE pack.account_id BETWEEN %(low)s AND %(high)s AND pack.effective_day <= %(last)s
+        AND NOT (pack.sku_id = ANY(%(without)s::smallint[]) AND pack.effective_day >= %(first)s
+            AND pack.refunded_at IS NULL)
 ) AS pack WHERE units > 0 ORDER BY account_id, id
 """  # noqa: S608 - a constant
 # the words that tell the mode of any day of the window
@@ -171,14 +173,17 @@ def load_history(
     return _histories({account.pk: account.opened_at}, ask, window, metered, modes, packs, rows)[account.pk]
 
 
-def load_histories(low: int, high: int, window: Window, *, metered: Collection[Item] = ()) -> dict[int, History]:
+def load_histories(
+    low: int, high: int, window: Window, *, metered: Collection[Item] = (), without: Collection[int] = ()
+) -> dict[int, History]:
     """The windows of the accounts from `low` to `high`, both inclusive, that were opened by the end of the window.
 
     A few statements, however many accounts the range has. `metered` costs most: it reads events of every day.
+    `without` are ids of SKUs that are taken not to have been bought in the window.
     """
     end = start_of(window.last + timedelta(days=1))
     opened = Account.objects.filter(pk__range=(low, high), opened_at__lt=end).order_by("pk")
-    ask = _asked(low, high, window)
+    ask = _asked(low, high, window) | {"without": list(without)}
     return _histories(dict(opened.values_list("pk", "opened_at")), ask, window, metered, None, True)
 
 
@@ -228,6 +233,7 @@ def _asked(low: int, high: int, window: Window) -> dict[str, Any]:
         "last": window.last,
         "early": _early(window),
         "start": start_of(window.first + timedelta(days=1)),
+        "without": [],
     }
 
 

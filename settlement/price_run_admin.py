@@ -199,6 +199,7 @@ def page_of(run: PriceRun) -> dict[str, Any]:
         "after": fen(result["before"] + result["change"]),
         "difference": fen(result["change"]),
         "percent": share(result["change"], result["before"]),
+        "ends": run.proposal.cells.filter(price=None, cancels=False).exists(),
         "same": result["accounts"] - result["more"] - result["less"],
         "items": items,
         "packs": packs,

@@ -1,12 +1,14 @@
 """The last 30 days of a range of accounts at other prices (rules 1.4, 4.4): what changes for whom, and by what.
 
 Which units packs drew does not depend on any price, so what was charged is rated again, by settlement's own `rate()`
-in `replay`; beside it stand the packs that were bought, at their new prices.
+in `replay`; beside it stand the packs that were bought, at their new prices. It does depend on what is sold at all: a
+size that ends is taken not to have been bought in the window, so what its packs covered is charged, and an item that
+ends not to have been used. Whoever did either is replayed whole, packs and all.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ from iss_billing.money import MICRO_PER_FEN
 from packs.models import Item, Sku
 from packs.proposal_models import PriceProposal
 from packs.tariff import Price
+from settlement.histories import load_histories
 from settlement.rating import DayRules, Usage
 from settlement.replay import History, Step, Window, replay, with_tariff
 
@@ -44,26 +47,40 @@ WHERE account_id BETWEEN %(low)s AND %(high)s AND purchased_at >= %(start)s AND 
 """
 
 
+AMOUNTS = """
+SELECT bill.account_id, line.item_id, line.region, sum(line.amount)
+FROM settlement_bill AS bill JOIN settlement_billline AS line ON line.bill_id = bill.id
+WHERE bill.account_id = ANY(%(accounts)s) AND bill.day BETWEEN %(first)s AND %(last)s
+GROUP BY bill.account_id, line.item_id, line.region
+"""
+
+
 class NewPrices(NamedTuple):
-    """Prices to try: of items by (id, region), and of SKUs in fen by id."""
+    """Prices to try: of items by (id, region), and of SKUs in fen by id; and what is no longer sold."""
 
     tariff: Mapping[Key, Price]
     packs: Mapping[int, int]
+    ended_items: frozenset[Key] = frozenset()
+    ended_packs: frozenset[int] = frozenset()
 
 
 def proposed_prices(proposal: PriceProposal, today: date) -> NewPrices:
-    """What a proposal would change of what was used or bought; nothing of it was of what is new or ends its sale."""
+    """What a proposal would change of what was used or bought; nothing of it was of what is new."""
     items, skus = dict(Item.objects.values_list("code", "id")), dict(Sku.objects.values_list("code", "id"))
     tariff: dict[Key, Price] = {}
     packs: dict[int, int] = {}
-    for cell in proposal.cells.filter(cancels=False, price__isnull=False):
-        if cell.price is None:
-            continue
+    ended_items, ended_packs = set[Key](), set[int]()
+    for cell in proposal.cells.filter(cancels=False):
         if cell.of_pack and cell.code in skus:
-            packs[skus[cell.code]] = cell.price
+            sku = skus[cell.code]
+            ended_packs.add(sku) if cell.price is None else packs.update({sku: cell.price})
         elif not cell.of_pack and cell.code in items:
-            tariff[items[cell.code], cell.region] = Price(cell.price, cell.per, cell.day or today)
-    return NewPrices(tariff, packs)
+            key = items[cell.code], cell.region
+            if cell.price is None:
+                ended_items.add(key)
+            else:
+                tariff[key] = Price(cell.price, cell.per, cell.day or today)
+    return NewPrices(tariff, packs, frozenset(ended_items - tariff.keys()), frozenset(ended_packs - packs.keys()))
 
 
 @dataclass
@@ -97,18 +114,20 @@ class Repriced:
 def reprice(
     low: int, high: int, window: Window, rules: Mapping[date, DayRules], prices: NewPrices
 ) -> dict[int, Repriced]:
-    """The accounts from `low` to `high` that paid for something in the window, three statements for them all.
+    """The accounts from `low` to `high` that paid for something in the window, a few statements for them all.
 
     `rules` are those of the window, `prices` what is tried instead on every day of it.
     """
+    keys = [*prices.tariff, *prices.ended_items]
     rules = with_tariff(rules, prices.tariff)
     ask: dict[str, Any] = {"low": low, "high": high, "first": window.first, "last": window.last}
     ask |= {"start": start_of(window.first), "end": start_of(window.last + timedelta(days=1))}
     ask |= {
-        "items": bulk.array(item for item, _region in prices.tariff),
-        "regions": [region for _item, region in prices.tariff],
+        "items": bulk.array(item for item, _region in keys),
+        "regions": [region for _item, region in keys],
     }
     found: dict[int, Repriced] = defaultdict(lambda: Repriced(0))
+    whole: set[int] = set()
     for account, total in _rows(TOTALS, ask):
         found[account] = Repriced(account, charged=int(total))
     for account, sku, number, price in _rows(BOUGHT, ask):
@@ -117,9 +136,47 @@ def reprice(
         one.bought += before
         if sku in prices.packs:
             one.packs[sku] = (number, before, number * prices.packs[sku] * MICRO_PER_FEN)
-    for account, lines in groupby(_rows(LINES, ask), key=lambda line: line[0]) if prices.tariff else ():
-        found[account].items = _rated(account, list(lines), window, rules)
+        elif sku in prices.ended_packs:
+            one.packs[sku] = (number, before, 0)
+            whole.add(account)
+    for account, of_account in groupby(_rows(LINES, ask), key=lambda line: line[0]) if keys else ():
+        lines = list(of_account)
+        if any((line[4], line[5]) in prices.ended_items for line in lines):
+            whole.add(account)
+        elif account not in whole:
+            found[account].items = _rated(account, lines, window, rules)
+    for account, items in _replayed(whole, window, rules, prices) if whole else ():
+        found[account].items = items
     return dict(found)
+
+
+def _replayed(
+    accounts: set[int], window: Window, rules: Mapping[date, DayRules], prices: NewPrices
+) -> Iterator[tuple[int, dict[Key, tuple[int, int]]]]:
+    """Before and after of accounts that bought or used what ends: all that they used, without it."""
+    before: dict[int, dict[Key, int]] = defaultdict(dict)
+    ask = {"accounts": sorted(accounts), "first": window.first, "last": window.last}
+    for account, item, region, amount in _rows(AMOUNTS, ask):
+        before[account][item, region] = int(amount)
+    histories = load_histories(min(accounts), max(accounts), window, without=prices.ended_packs)
+    changed = prices.tariff.keys() | prices.ended_items
+    for account in sorted(accounts):
+        history, was = histories[account], before[account]
+        after: dict[Key, int] = {}
+        # a replay tells items only; the packs of a region are drawn by its own usage alone
+        for region in {region for _item, region in was}:
+            steps = tuple(_used_in(region, history.steps, prices.ended_items))
+            outcome = replay(History(account, window, history.known_days, steps, history.packs), rules)
+            after |= {(item, region): cost.amount for item, cost in outcome.items.items()}
+        items = {key: (amount, after.get(key, 0)) for key, amount in was.items()}
+        yield account, {key: sums for key, sums in items.items() if key in changed or sums[0] != sums[1]}
+
+
+def _used_in(region: str, steps: Iterable[Step], ended: frozenset[Key]) -> Iterator[Step]:
+    for step in steps:
+        usage = tuple(one for one in step.usage if one.region == region and (one.item_id, one.region) not in ended)
+        if usage:
+            yield replace(step, usage=usage)
 
 
 def _rated(

@@ -18,7 +18,7 @@ from django.utils import timezone
 from openpyxl import Workbook, load_workbook
 
 from accounts.models import User
-from packs.models import Item, Sku, SkuPrice, TariffPrice
+from packs.models import Item, PackType, Sku, SkuPrice, TariffPrice
 from packs.price_files import COLUMNS, MOST_ROWS, plain
 from packs.proposal_models import PriceProposal
 from packs.proposals import propose
@@ -182,6 +182,15 @@ def test_a_size_and_an_item_are_added_from_a_coming_day(desk: Client) -> None:
     names = {"name_zh": "猫识别", "name_en": "Cat recognition", "unit": "call", "aggregation": "sum", "reason": "r"}
     assert "both languages" in said(desk.post(SHEET + "new-item/", fields | {"reason": "r"}))
     publish(desk, proposal_of(desk.post(SHEET + "new-item/", fields | names, follow=True)))
+    kind = {"code": "animal", "name_zh": "动物识别资源包", "name_en": "Animal pack", "number": "10", "scale": "10000"}
+    kind |= {"price": "300", "day": "2026-03-10", "reason": "r"}
+    pet, cat, mbps = (Item.objects.get(code=code).pk for code in ("ai.pet", "ai.cat", "bandwidth.up"))
+    assert "not one of the available choices" in said(desk.post(SHEET + "new-type/", kind | {"covers": [pet, mbps]}))
+    response = desk.post(SHEET + "new-type/", kind | {"covers": [pet, cat]}, follow=True)
+    assert "New pack type animal, 动物识别资源包 / Animal pack, covers: Pet recognition (ai.pet), Cat" in said(response)
+    publish(desk, proposal_of(response))
+    assert [item.code for item in PackType.objects.get(code="animal").covers.all()] == ["ai.pet", "ai.cat"]
+    assert "p:animal-100k" in said(desk.get(SHEET + "?on=2026-03-10"))
     cat = Item.objects.get(code="ai.cat")
     assert (cat.pk, "cn-mainland") not in tariff_on(date(2026, 3, 9))
     assert tariff_on(date(2026, 3, 10))[cat.pk, "cn-mainland"].price == 500_000
@@ -245,7 +254,16 @@ def test_looking_proposing_and_publishing_are_rights_of_their_own() -> None:
     publishes = staff("pia", "packs.view_priceproposal", "packs.publish_prices")
     nobody = staff("nat", "packs.view_order")
     form = Fields(said(proposes.get(SHEET))).found | {"packs": "now", "p:pet-100k": "199", "reason": "r"}
-    pages = ("", "new-size/", "new-item/", "scheduled/", "scheduled/cancel/?day=2026-03-10", "history/", "import/")
+    pages = (
+        "",
+        "new-size/",
+        "new-item/",
+        "new-type/",
+        "scheduled/",
+        "scheduled/cancel/?day=2026-03-10",
+        "history/",
+        "import/",
+    )
     for where in pages:
         assert nobody.get(SHEET + where).status_code == 403
         assert nobody.post(SHEET + where, form).status_code == 403

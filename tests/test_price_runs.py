@@ -29,7 +29,7 @@ from accounts.notice_texts import text_of
 from accounts.notices import deliver
 from accounts.opening import open_account
 from iss_billing.money import MICRO_PER_FEN
-from packs.models import Item
+from packs.models import Item, PackType, Sku
 from packs.proposal_models import PriceProposal
 from packs.proposals import change_prices, propose
 from packs.refunds import refund_pack
@@ -42,7 +42,7 @@ from settlement.repricing import proposed_prices, reprice
 from tests.conftest import celery_worker, database_url, eventually
 from tests.test_price_pages import staff
 from tests.test_rules_prices import item, pack
-from tests.worlds import GB, MBPS, assert_books, at, buy, night, opened, set_tariff, top_up, use
+from tests.worlds import GB, MBPS, assert_books, at, bills_of, buy, night, opened, set_tariff, top_up, use
 
 NOW = "2026-03-20T12:00"
 db = pytest.mark.django_db
@@ -189,6 +189,44 @@ def test_a_rehearsal_tells_revenue_and_who_pays_more_and_less(clock: None, monke
     again = do_all(rehearse(proposal_id=proposal.pk, now=at(NOW), started_by=None))
     assert PriceEffect.objects.filter(run=run).count() == 0
     assert again.result == result
+
+
+@db
+def test_a_size_that_ends_is_not_bought_and_an_item_that_ends_is_not_used(clock: None) -> None:
+    held, twin, cook, other = (opened(name) for name in ("held", "twin", "cook", "other"))
+    buy(held, "pet-1m", "2026-03-01T09:00")
+    buy(held, "pet-100k", "2026-03-02T09:00", 2)
+    buy(cook, "kitchen-100k", "2026-03-01T09:00")
+    buy(other, "kitchen-100k", "2026-03-01T09:00")
+    covered = [kind.code for kind in PackType.objects.get(code="kitchen").covers.order_by("position")]
+    for day in range(3, 19):
+        when = f"2026-03-{day:02}T10:00"
+        for account in (held, twin):
+            use(account, "ai.pet", 7_003 * day, when)
+            use(account, "ai.face", 501, when)
+        use(cook, covered[0], 6_000 + day, when)
+        use(cook, covered[1], 5_001, when)
+        use(other, covered[1], 5_001, when)
+        night(f"2026-03-{day + 1:02}T02:00")
+    night("2026-03-20T02:00")
+    run = do_all(
+        rehearse(proposal_id=proposed(pack("pet-100k", None), pack("pet-1m", None)).pk, now=at(NOW), started_by=None)
+    )
+    effects = {one.account_id: one.change for one in PriceEffect.objects.filter(run=run)}
+    rated = {account.pk: sum(bill.rated_total for bill in bills_of(account)) for account in (held, twin, cook, other)}
+    # what was left in the packs counts for nothing; what was drawn is charged as it was to who had none
+    paid = (220_000 + 2 * 25_000) * MICRO_PER_FEN
+    assert effects == {held.pk: rated[twin.pk] - rated[held.pk] - paid}
+    sku = str(Sku.objects.get(code="pet-100k").pk)
+    assert (run.result or {})["packs"][sku] == [2, 50_000 * MICRO_PER_FEN, 0, 0, 1]
+    page = staff("ann").get(reverse("admin:settlement_pricerun_change", args=[run.pk])).content.decode()
+    assert "taken not to have been bought" in page
+    # an item that ends leaves its pack to the others: what cook used of the second is then as other's
+    ends = item(covered[0], None, "2026-04-01")
+    run = do_all(rehearse(proposal_id=proposed(ends).pk, now=at(NOW), started_by=None))
+    effects = {one.account_id: one.change for one in PriceEffect.objects.filter(run=run)}
+    assert effects == {cook.pk: rated[other.pk] - rated[cook.pk]}
+    assert rated[cook.pk] > rated[other.pk]
 
 
 @db
