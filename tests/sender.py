@@ -1,8 +1,8 @@
-"""Many requests for little: straight to the site's handler, each undone after it.
+"""Many requests for little: straight to the site's handler, and undone where that is asked for.
 
 The whole way of a request is gone, from the first middleware on; what it would do again and again for the same asker is
-kept: the session in the cookie, the login in memory. Of HTML answers one in `DRAWN` is drawn, of the others everything
-is done up to their template.
+kept: the session in the cookie, the login and the admin's side bar in memory. While a site's `draws` is off no HTML is
+drawn: everything is done up to the template.
 """
 
 import copy
@@ -15,17 +15,17 @@ import pytest
 from django.core.handlers.base import BaseHandler
 from django.core.signals import request_finished
 from django.db import DatabaseError, close_old_connections, connection, transaction
-from django.http import StreamingHttpResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest, StreamingHttpResponse
 from django.template import Template
 from django.template.backends.django import Template as Drawing
 from django.test import Client, RequestFactory, override_settings
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language
 
 from accounts.login_backend import LoginBackend
 from accounts.models import User
+from iss_billing.desk import Desk
 
-DRAWN: Final = 4
 LOOKS: Final = ("SELECT ", "SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ", "DECLARE ")
 """Statements that leave nothing to undo."""
 SETTINGS: Final = {
@@ -78,23 +78,29 @@ class Site:
         self.handler = BaseHandler()
         self.handler.load_middleware()
 
-    def answer(self, asker: RequestFactory, method: str, url: str, **more: Any) -> HttpResponseBase:
-        """The answer to a request with an asker's headers and cookies; streams are read for a while, then closed."""
-        request = asker.generic(method, url, **more)
+    def asker(self, client: Client) -> "Asker":
+        """Who asks as somebody does who is signed in, whatever becomes of their cookies."""
+        return Asker(self, client)
+
+
+class Asker(RequestFactory):
+    """`get`, `post` and `generic` send what they make and return the answer, closed; of a stream only a beginning."""
+
+    def __init__(self, site: Site, client: Client) -> None:
+        super().__init__(**client.defaults)
+        self.cookies = copy.deepcopy(client.cookies)
+        self.site = site
+
+    def request(self, **environ: Any) -> Any:
+        """The answer to a request. A fault raises."""
+        request = super().request(**environ)
         request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
-        answer = self.handler.get_response(request)
+        answer = self.site.handler.get_response(request)
         if isinstance(answer, StreamingHttpResponse):
             for _ in zip(iter(answer), range(50), strict=False):  # type: ignore[arg-type]
                 pass
         answer.close()
         return answer
-
-
-def asker(client: Client) -> RequestFactory:
-    """Who sends as somebody signed in, whatever becomes of their cookies."""
-    factory = RequestFactory(**client.defaults)
-    factory.cookies = copy.deepcopy(client.cookies)
-    return factory
 
 
 @contextmanager
@@ -111,6 +117,7 @@ def sending() -> Iterator[Site]:
         patch.setattr(Drawing, "render", render)
         patch.setattr(Template, "_render", lambda template, context: template.nodelist.render(context))  # no signals
         patch.setattr(LoginBackend, "get_user", _remembering(LoginBackend.get_user))
+        patch.setattr(Desk, "get_app_list", _listing_once(Desk.get_app_list))
         logging.disable()
         request_finished.disconnect(close_old_connections)  # it would end the test's transaction
         try:
@@ -133,3 +140,16 @@ def _remembering(read: Callable[[LoginBackend, int], User | None]) -> Callable[[
         return user
 
     return get_user
+
+
+def _listing_once(read: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """The admin's `get_app_list` that lists once for each login and language."""
+    kept: dict[Any, list[Any]] = {}
+
+    def get_app_list(desk: Desk, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        key = request.user.pk, app_label, get_language()
+        if key not in kept:
+            kept[key] = read(desk, request, app_label)
+        return kept[key]
+
+    return get_app_list

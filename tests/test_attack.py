@@ -2,6 +2,7 @@
 
 import hmac
 import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from accounts.models import Account, ApiKey, User
 from accounts.tasks import deliver_notices
 from packs.models import Order
 from settlement.models import UsageEvent
+from tests.conftest import made_once
 from tests.test_outsiders import ADMIN, OPEN_PAGES, PAGES, ROUTES, Alices
 from tests.test_staff_roles import AT_ONCE, furnished
 from tests.test_staff_roles import address as admin_address
@@ -24,9 +26,12 @@ from tests.worlds import assert_books
 pytestmark = pytest.mark.django_db
 
 
+alice_of_all = made_once(Alices)
+
+
 @pytest.fixture
-def alice() -> Alices:
-    return Alices()
+def alice(alice_of_all: Alices) -> Alices:
+    return deepcopy(alice_of_all)
 
 
 def with_key(alice: Alices) -> Client:

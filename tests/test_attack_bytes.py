@@ -27,7 +27,7 @@ from django.utils import timezone
 from accounts.keys import make_key
 from accounts.models import User
 from tests.conftest import made_once
-from tests.sender import DRAWN, Site, Undoing, asker, sending
+from tests.sender import Asker, Site, Undoing, sending
 from tests.test_outsiders import ADMIN, ADMIN_OPEN, API, OPEN, OPEN_PAGES, PAGES, PLATFORM, ROUTES, Alices
 from tests.test_staff_roles import address as admin_address
 from tests.test_staff_roles import furnished
@@ -58,6 +58,8 @@ TYPES = (
     "application/json; charset=x",
     "application/x-www-form-urlencoded; charset=utf-16", "*/*", "a" * 300, "text/\u00e9",
 )  # fmt: skip
+DRAWN = 4
+"""One HTML answer in so many is drawn."""
 METHODS = ("POST",) * 11 + ("PUT", "PATCH", "DELETE") * 2 + ("GET", "HEAD", "OPTIONS")
 """A body goes with most of them; a query string with all."""
 
@@ -137,19 +139,18 @@ MAKERS: tuple[Make, ...] = (raw, of_json, form, form, upload)
 class Target:
     """An address with who may use it, and the names of its fields."""
 
-    def __init__(self, name: str, url: str, client: Client) -> None:
-        self.name, self.url, self.asker = name, url, asker(client)
+    def __init__(self, name: str, url: str, asker: Asker) -> None:
+        self.name, self.url, self.asker = name, url, asker
         self.fields: list[str] = []
         self.answers: Counter[int] = Counter()
 
-    def look(self, site: Site) -> None:
+    def look(self) -> None:
         """Read the names of its fields; a key's first use is noted."""
-        site.draws = True
-        answer: Any = site.answer(self.asker, "GET", self.url)
+        answer = self.asker.get(self.url)
         page = "" if isinstance(answer, StreamingHttpResponse) else answer.content.decode("utf-8", "replace")
         self.fields = sorted(set(re.findall(r'<(?:input|select|textarea|button)[^>]* name="([^"]+)"', page)))[:60]
 
-    def send(self, site: Site, chance: random.Random) -> None:
+    def send(self, chance: random.Random) -> None:
         """One request of chance."""
         method = chance.choice(METHODS)
         names = self.fields or list(FIELDS)
@@ -157,9 +158,9 @@ class Target:
         sent: dict[str, Any] = {} if method in ("GET", "HEAD") else chance.choice(MAKERS)(chance, names)
         if chance.randrange(2):
             sent["HTTP_IDEMPOTENCY_KEY"] = "k"  # an order without one goes no further
-        site.draws = chance.randrange(DRAWN) == 0
+        self.asker.site.draws = chance.randrange(DRAWN) == 0
         try:
-            answer = site.answer(self.asker, method, self.url, QUERY_STRING=query, **sent)
+            answer: Any = self.asker.generic(method, self.url, QUERY_STRING=query, **sent)
         except Exception as error:
             error.add_note(repr((method, self.url, query, sent)))
             raise
@@ -179,30 +180,36 @@ class World:
         self.platform = Client(headers={"Authorization": f"Bearer {platform}"})
         self.staff = User.objects.create_superuser("root@example.com", "x")
 
-    def signed_in(self, user: User | None) -> Client:
-        """A browser."""
-        client = Client()
-        if user is not None:
-            client.force_login(user)
-        return client
-
-    def target(self, name: str) -> Target:
+    def target(self, name: str, site: Site) -> Target:
         """The address of a route, and who asks there: alice, the platform, a superuser or nobody."""
+        url, client = self.place(name)
+        return Target(name, url, site.asker(client))
+
+    def place(self, name: str) -> tuple[str, Client]:
+        """The address and who is signed in."""
+        alice = self.alice
         if name in ADMIN:
             if name.partition(":")[2] in ADMIN_OPEN:
-                return Target(name, reverse(name), Client())
-            return Target(name, admin_address(name, self.alice.account), self.signed_in(self.staff))
+                return reverse(name), Client()
+            return admin_address(name, alice.account), signed_in(self.staff)
         if name in {*API, *OPEN}:
-            client = self.platform if name in PLATFORM or name == "api-usage" else self.key
-            return Target(name, self.alice.address(name), client)
+            return alice.address(name), self.platform if name in PLATFORM or name == "api-usage" else self.key
         if name in PAGES:
-            return Target(name, self.alice.address(name), self.signed_in(self.alice.account.user))
+            return alice.address(name), signed_in(alice.account.user)
         if name == "preferences":
-            return Target(name, reverse(name), self.signed_in(self.alice.account.user))
+            return reverse(name), signed_in(alice.account.user)
         known = dict.fromkeys(ROUTES[name].pattern.converters, "nonsense")
         if "gateway" in known:
             known["gateway"] = "sandbox"
-        return Target(name, reverse(name, kwargs=known), Client())
+        return reverse(name, kwargs=known), Client()
+
+
+def signed_in(user: User | None) -> Client:
+    """A browser."""
+    assert user is not None
+    client = Client()
+    client.force_login(user)
+    return client
 
 
 PROBES = {"healthz", "readyz", "metrics"}
@@ -227,11 +234,11 @@ def world(of_all: World) -> World:
 def test_bytes_of_chance_are_answered(name: str, world: World) -> None:
     chance = random.Random(f"{SEED} {name}")
     with time_machine.travel(NOON, tick=False), sending() as site:
-        target = world.target(name)
-        target.look(site)
+        target = world.target(name, site)
+        target.look()
         undoing = Undoing()
         with connection.execute_wrapper(undoing):
             for _ in range(BODIES):
-                target.send(site, chance)
+                target.send(chance)
                 undoing.undo()
     assert not target.answers[429], "who is refused for asking often attacks nothing"

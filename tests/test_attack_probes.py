@@ -17,8 +17,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_bytes_of_chance_are_answered_by_the_probes(name: str) -> None:
     REQUESTS.clear()  # of other tests' addresses, each a line of the answer
     SECONDS.clear()
-    target, chance = Target(name, reverse(name), Client()), random.Random(f"{SEED} {name}")
+    chance = random.Random(f"{SEED} {name}")
     with sending() as site:
-        target.look(site)
+        target = Target(name, reverse(name), site.asker(Client()))
+        target.look()
         for _ in range(BODIES):
-            target.send(site, chance)
+            target.send(chance)

@@ -1,6 +1,7 @@
 """Every address of the URL conf, asked by those who may not: nobody, a wrong key, another account, a wrong role."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import date
 from typing import Any
 
@@ -20,6 +21,7 @@ from packs.checkout import begin_checkout
 from packs.models import Checkout, Order
 from packs.orders import LineRequest
 from tests.api_client import problem
+from tests.conftest import made_once
 from tests.hooks import listen
 from tests.worlds import at, buy, night, top_up, use
 
@@ -177,9 +179,12 @@ class Alices:
         return found[0]
 
 
+alice_of_all = made_once(Alices)
+
+
 @pytest.fixture
-def alice() -> Alices:
-    return Alices()
+def alice(alice_of_all: Alices) -> Alices:
+    return deepcopy(alice_of_all)
 
 
 def account_of(name: str) -> tuple[Account, User]:

@@ -4,6 +4,7 @@ An address that is not told of here fails: who adds one says whose it is.
 """
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -28,12 +29,15 @@ from packs.models import Pack
 from packs.proposals import propose
 from settlement.models import Alarm, SettlementFailure, SettlementRun, UsageRefusal
 from settlement.price_models import PriceRun
+from tests.conftest import made_once
+from tests.sender import Site, sending
 from tests.test_outsiders import ADMIN, ROUTES, Alices
 from tests.test_rules_prices import pack
 from tests.worlds import at
 
 pytestmark = pytest.mark.django_db
 
+NOON = at("2026-03-08T12:00")
 JUNIOR = "no role"
 CUSTOMER = "customer"
 NOBODY: frozenset[str] = frozenset()
@@ -176,14 +180,22 @@ def allowed(name: str) -> tuple[Who, Who]:
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[None]:
     """Noon of 8 March 2026."""
-    with time_machine.travel(at("2026-03-08T12:00"), tick=False):
+    with time_machine.travel(NOON, tick=False):
         yield
 
 
+def _world() -> Account:
+    with time_machine.travel(NOON, tick=False):
+        return furnished(Alices().account)
+
+
+world_of_all = made_once(_world)
+
+
 @pytest.fixture
-def world() -> Account:
+def world(world_of_all: Account) -> Account:
     """A row of everything that the admin shows."""
-    return furnished(Alices().account)
+    return deepcopy(world_of_all)
 
 
 def furnished(alice: Account) -> Account:
@@ -201,6 +213,13 @@ def furnished(alice: Account) -> Account:
     )
     audit_log.record("account.adjust", by=None, now=timezone.now(), subject=alice, reason="x")
     return alice
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """The site, for many requests."""
+    with sending() as it:
+        yield it
 
 
 def signed_in(role: str) -> Client:
@@ -273,8 +292,8 @@ def test_every_address_and_action_is_told_of() -> None:
 
 
 @pytest.mark.parametrize("role", [*roles.ROLES, JUNIOR, CUSTOMER])
-def test_each_role_sees_and_does_what_is_its_own_and_nothing_else(role: str, world: Account) -> None:
-    client = signed_in(role)
+def test_each_role_sees_and_does_what_is_its_own_and_nothing_else(role: str, world: Account, site: Site) -> None:
+    client = site.asker(signed_in(role))
     before = everything()
     for full in NAMES:
         name = full.partition(":")[2]
@@ -300,8 +319,8 @@ def test_each_role_sees_and_does_what_is_its_own_and_nothing_else(role: str, wor
 
 
 @pytest.mark.parametrize("role", [*roles.ROLES, JUNIOR])
-def test_no_list_takes_an_action_that_is_not_the_roles(role: str, world: Account) -> None:
-    client = signed_in(role)
+def test_no_list_takes_an_action_that_is_not_the_roles(role: str, world: Account, site: Site) -> None:
+    client = site.asker(signed_in(role))
     before = everything()
     for model, site in admin.site._registry.items():
         label = model._meta.label_lower
