@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -80,7 +81,8 @@ class _Rows:
     """The rows of a shard, as COPY takes them."""
 
     def __init__(self, day: date, now: datetime) -> None:
-        self.day, self.now, self.time = day, now, now.isoformat()
+        self.now, self.day, self.time = now, day.isoformat(), now.isoformat()
+        self.escaped = cache(bulk.escaped)  # a shard has few regions and many lines
         self.bills: list[str] = []
         self.lines: list[str] = []
         self.drawdowns: list[str] = []
@@ -93,12 +95,12 @@ class _Rows:
     def add(self, bill_id: int, one: RatedDay) -> None:
         """The rows of one account's bill: revenue recognised with each drawdown, the due taken from the balance."""
         account, bill = one.account, one.statement
-        recognised, line_id = 0, bill_id * LINES_OF_A_BILL
+        recognised, line_id, escaped = 0, bill_id * LINES_OF_A_BILL, self.escaped
         for position, line in enumerate(bill.lines, start=1):
             item, region, quantity, drawn, charged, price, per, amount, draws = line
             line_id += 1
             self.lines.append(
-                f"{line_id}\t{bill_id}\t{position}\t{item}\t{bulk.escaped(region)}\t{quantity}\t{drawn}\t{charged}"
+                f"{line_id}\t{bill_id}\t{position}\t{item}\t{escaped(region)}\t{quantity}\t{drawn}\t{charged}"
                 f"\t{price}\t{per}\t{amount}"
             )
             for pack_id, taken, remaining_after, share in draws:

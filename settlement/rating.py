@@ -93,10 +93,10 @@ def rate(
     """
     lines: list[Line] = []
     total = 0
+    items = rules.items
     # in the order of the items' positions, then of regions
-    for item, entry in sorted([(rules.items[entry.item_id], entry) for entry in usage]):
-        if item.requires_billing_mode in (None, mode) and (quantity := _unbilled(entry, rules)):
-            line = _line(entry, quantity, rules, packs)
+    for (_, billed_in), entry in sorted([(items[entry[0]], entry) for entry in usage]):
+        if (billed_in is None or billed_in == mode) and (line := _line(entry, rules, packs)):
             lines.append(line)
             total += line.amount
     if not lines:
@@ -105,27 +105,26 @@ def rate(
     return Statement(lines, total, carry, due, carry_out)
 
 
-def _unbilled(entry: Usage, rules: DayRules) -> int:
-    """The quantity above what was billed for the day; a day is rated whole, late usage is the difference."""
-    if entry.quantity < entry.billed:
-        raise BilledAboveUsage(
-            f"item {entry.item_id} in {entry.region} on {rules.day}: {entry.billed} billed, {entry.quantity} used"
-        )
-    return entry.quantity - entry.billed
+def _line(entry: Usage, rules: DayRules, packs: Sequence[PackState]) -> Line | None:
+    """Packs first, in drawing order, then pay-as-you-go for the remainder (rules 4.3, 4.4); None when all is billed.
 
-
-def _line(entry: Usage, quantity: int, rules: DayRules, packs: Sequence[PackState]) -> Line:
-    """Packs first, in drawing order, then pay-as-you-go for the remainder (rules 4.3, 4.4)."""
-    key = (entry.item_id, entry.region)
+    A day is rated whole, late usage is the difference to what was billed for it.
+    """
+    item, region, used, billed = entry
+    quantity = charged = used - billed
+    if quantity <= 0:
+        if quantity:
+            raise BilledAboveUsage(f"item {item} in {region} on {rules.day}: {billed} billed, {used} used")
+        return None
+    key = (item, region)
     draws: Sequence[Draw] = ()
-    drawn = 0
     if packs and (types := rules.covering.get(key)):
-        held = [
-            pack for pack in packs if pack.pack_type_id in types and pack.effective_day <= rules.day <= pack.valid_until
-        ]
-        draws = draw(held, quantity)
-        drawn = sum([taken.quantity for taken in draws])
-    charged = quantity - drawn
+        day = rules.day
+        held = [pack for pack in packs if pack.pack_type_id in types and pack.effective_day <= day <= pack.valid_until]
+        if held:
+            draws = draw(held, quantity)
+            charged -= sum([taken.quantity for taken in draws])
     tariff = rules.tariff[key]
-    amount = round_half_up(charged * tariff.price, tariff.per)
-    return Line(entry.item_id, entry.region, quantity, drawn, charged, tariff.price, tariff.per, amount, draws)
+    price, per = tariff.price, tariff.per
+    amount = round_half_up(charged * price, per)
+    return Line(item, region, quantity, quantity - charged, charged, price, per, amount, draws)

@@ -6,16 +6,15 @@ from tests.bench import database, night
 from tests.bench.database import connect, fresh_copy
 
 RUNS = 3
-GIANT_PACKS = 1_000
 Figures = dict[str, float | int | str]
 
 
-def measure(figures: Figures, sizes: tuple[int, ...]) -> None:
+def measure(figures: Figures, sizes: tuple[int, ...], runs: int) -> None:
     """Microseconds per account with two worker processes; the runs of the sizes take turns."""
     for accounts in sizes:
         database.build(accounts, accounts * 10, name=_base(accounts))
     taken: dict[int, list[float]] = {accounts: [] for accounts in sizes}
-    for run in range(1, RUNS + 1):
+    for run in range(1, runs + 1):
         for accounts in sizes:
             with fresh_copy(_base(accounts)) as name:
                 seconds, peak = night.settle(name, 2)
@@ -25,7 +24,7 @@ def measure(figures: Figures, sizes: tuple[int, ...]) -> None:
     for accounts in sizes:
         figures[f"growth_{accounts}_us_per_account"] = round(median(taken[accounts]), 1)
         database.drop(_base(accounts))
-    medians = [median(runs) for runs in taken.values()]
+    medians = [median(of_size) for of_size in taken.values()]
     figures["growth_slowest_over_fastest"] = round(max(medians) / min(medians), 2)
 
 
@@ -33,10 +32,10 @@ def _base(accounts: int) -> str:
     return f"{database.BASE}_{accounts}"
 
 
-def measure_giant(figures: Figures, accounts: int) -> None:
-    """A night with an account of 1,000 packs and 1,000,000 events: its shard, and the others meanwhile."""
+def measure_giant(figures: Figures, accounts: int, packs: int) -> None:
+    """A night with an account of so many packs and 1,000 events for each: its shard, and the others meanwhile."""
     base = f"{database.BASE}_giant"
-    database.build(accounts, accounts * 10, name=base, giant=GIANT_PACKS)
+    database.build(accounts, accounts * 10, name=base, giant=packs)
     with fresh_copy(base) as name:
         seconds, _ = night.settle(name, 2)
         with connect(name) as connection:
