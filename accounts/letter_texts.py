@@ -5,6 +5,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from accounts.letter_models import Letter
+from iss_billing import formats
 
 Kind = Letter.Kind
 LINKS = {
@@ -30,7 +31,7 @@ def _parts(kind: Letter.Kind, words: dict[str, str]) -> tuple[str, str, str]:
         return (
             _("Open your account at ISS Billing"),
             _("An account for “%(name)s” was asked for with this address. Choose a password and it is open:") % words,
-            _("The link holds for 3 days. Nothing is opened without it.") + " " + not_you,
+            _("The link holds for 3 days. Nothing is opened without it.") + formats.gap() + not_you,
         )
     if kind == Kind.SIGN_UP_KNOWN:
         return (
@@ -48,7 +49,7 @@ def _parts(kind: Letter.Kind, words: dict[str, str]) -> tuple[str, str, str]:
         return (
             _("Confirm the new address of your login"),
             _("“%(name)s” is to sign in with this address from now on, in place of %(old)s. Confirm it here:") % words,
-            _("The link holds for 24 hours; until then nothing changes.") + " " + not_you,
+            _("The link holds for 24 hours; until then nothing changes.") + formats.gap() + not_you,
         )
     if kind == Kind.ADDRESS_TAKEN:
         return (
@@ -59,5 +60,5 @@ def _parts(kind: Letter.Kind, words: dict[str, str]) -> tuple[str, str, str]:
     return (
         _("Receive the bills of %(name)s?") % words,
         _("“%(name)s” wants its bills to be mailed to this address. Confirm it here:") % words,
-        _("The link holds for 3 days. Without it nothing is sent.") + " " + not_you,
+        _("The link holds for 3 days. Without it nothing is sent.") + formats.gap() + not_you,
     )

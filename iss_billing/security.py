@@ -58,17 +58,15 @@ def browser(*, debug: bool) -> dict[str, Any]:
 
 def logins() -> dict[str, Any]:
     """What is asked of passwords, how they are kept, and how often one may be guessed."""
+    djangos = "django.contrib.auth.password_validation"
     validators: dict[str, dict[str, Any]] = {
-        "UserAttributeSimilarity": {"user_attributes": ["email"]},
-        "MinimumLength": {"min_length": 10},
-        "CommonPassword": {},
-        "NumericPassword": {},
+        f"{djangos}.UserAttributeSimilarityValidator": {"user_attributes": ["email"]},
+        "iss_billing.passwords.LongEnough": {"min_length": 10},
+        f"{djangos}.CommonPasswordValidator": {},
+        f"{djangos}.NumericPasswordValidator": {},
     }
     return {
-        "AUTH_PASSWORD_VALIDATORS": [
-            {"NAME": f"django.contrib.auth.password_validation.{name}Validator", "OPTIONS": options}
-            for name, options in validators.items()
-        ],
+        "AUTH_PASSWORD_VALIDATORS": [{"NAME": name, "OPTIONS": options} for name, options in validators.items()],
         "PASSWORD_HASHERS": [
             "iss_billing.passwords.Argon2",
             "django.contrib.auth.hashers.PBKDF2PasswordHasher",

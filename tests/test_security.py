@@ -1,6 +1,7 @@
 """What keeps strangers out: sign-in limits, password and session rules, what browsers are told."""
 
 import gzip
+import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.test import Client
 from django.urls import resolve
+from django.utils import translation
 from playwright.sync_api import Browser, Page
 from playwright.sync_api import Error as PlaywrightError
 from pytest_django.live_server_helper import LiveServer
@@ -156,8 +158,9 @@ def test_signing_in_begins_a_new_session(alice: Account) -> None:
 
 @pytest.mark.parametrize("password", ["short7890", "alice@example.com", "1234567890123", "password1234"])
 def test_weak_passwords_are_refused(password: str) -> None:
-    with pytest.raises(ValidationError):
+    with translation.override("zh-hans"), pytest.raises(ValidationError) as refused:
         validate_password(password, User(email=ALICE))
+    assert not re.search("[A-Za-z]{2}", " ".join(refused.value.messages)), "why is said in the reader's language"
 
 
 def test_passwords_are_kept_as_argon2id_and_older_ones_become_so(settings: LazySettings) -> None:

@@ -122,6 +122,7 @@ def pack(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
     )
     drawn = burn([burning], pace, last, look_back=None)
     empty = runs_out(burning.ahead + burning.remaining, pace, lately.last)
+    table = burn_table(drawn)
     context = {
         "pack": found,
         "status": status,
@@ -131,8 +132,8 @@ def pack(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
         "pace_known": pace is not None,
         "low": empty is not None and empty <= today + timedelta(days=SOON),
         "chart": burn_chart(drawn, found.pack_type.unit, [1], [burning], today, frozen=status == PackStatus.FROZEN),
-        "table": burn_table(drawn),
-        "charted": bool(daily) or found.remaining > 0,
+        "table": table,
+        "charted": bool(table),
         "heads": [1],
         "page": page_of(
             request,
@@ -157,6 +158,7 @@ def refund(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
         return render(request, "settlement/not_refundable.html", {"pack": found}, status=409)
     unsettled = load_unsettled(account.pk, now)
     with_it, without_it = rate_unsettled(unsettled), rate_unsettled(unsettled, without_pack=found.pk)
+    table = burn_table(drawn)
     context = {
         "pack": found,
         "until": until,
