@@ -158,7 +158,6 @@ def refund(request: HttpRequest, account: Account, pk: int) -> HttpResponse:
         return render(request, "settlement/not_refundable.html", {"pack": found}, status=409)
     unsettled = load_unsettled(account.pk, now)
     with_it, without_it = rate_unsettled(unsettled), rate_unsettled(unsettled, without_pack=found.pk)
-    table = burn_table(drawn)
     context = {
         "pack": found,
         "until": until,
