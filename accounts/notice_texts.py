@@ -1,5 +1,6 @@
 """What a notice says, in the active language: the same words in the mail and in the console."""
 
+import re
 from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any
@@ -76,7 +77,8 @@ def _pack_low(data: dict[str, Any]) -> tuple[str, str]:
 
 
 def _pack(data: dict[str, Any]) -> dict[str, str]:
-    name = data["name_zh" if formats.chinese() else "name_en"]
+    # what it covers is said elsewhere: "Kitchen hygiene (chef uniform, …) pack"
+    name = data["name_zh"] if formats.chinese() else re.sub(r" \(.*\)", "", data["name_en"])
     return {"name": name, "day": _day(data["day"]), "bought": _day(data["purchased_day"])}
 
 

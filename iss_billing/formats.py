@@ -207,6 +207,12 @@ def weekday(value: date) -> str:
     return f"周{_WEEKDAYS_ZH[value.weekday()]}" if chinese() else _WEEKDAYS_EN[value.weekday()]
 
 
+def day_and_weekday(value: date, today: date | None = None) -> str:
+    """A day with its weekday: 11月18日 周三, Wed 18 Nov."""
+    parts = day(value, today), weekday(value)
+    return " ".join(parts if chinese() else reversed(parts))
+
+
 class Coming(NamedTuple):
     """A day to come in the words that fit its distance, and the same more exactly below."""
 

@@ -53,7 +53,7 @@ def monthly_pdf(account: Account, month: Month, now: datetime) -> bytes:
     """The statement; one page a month of few bills, more as it takes, each with its number."""
     _register_font()
     into = BytesIO()
-    title = f"{_('Monthly statement')} · {formats.month(month.first)}"
+    title = " · ".join([_("Monthly statement"), formats.month(month.first)])
     document = SimpleDocTemplate(
         into,
         pagesize=A4,
@@ -66,7 +66,7 @@ def monthly_pdf(account: Account, month: Month, now: datetime) -> bytes:
         subject=account.name,
         lang="zh-Hans" if formats.chinese() else "en",
     )
-    foot = f"{account.name} · {_('Account')} {account.pk} · {formats.month(month.first)}"
+    foot = " · ".join([_whose(account), formats.month(month.first)])
     story = [*_head(account, month, now), *_movements(month), *_items(month), *_packs(month), *_bills(month)]
     document.build(story, canvasmaker=_numbered(foot))
     return into.getvalue()
@@ -136,15 +136,19 @@ def _section(title: str, *content: Flowable) -> list[Flowable]:
     return [CondPageBreak(40 * mm), _text(title, SECTION), *content]
 
 
+def _whose(account: Account) -> str:
+    return _("%(name)s · Account %(number)s") % {"name": account.name, "number": account.pk}
+
+
 def _head(account: Account, month: Month, now: datetime) -> list[Flowable]:
     brand = Paragraph(f'<font color="#0b6b63">●</font> {escape(_("ISS Billing"))}', _style(9, INK_2))
-    who = f"{account.name} · {_('Account')} {account.pk}"
+    who = _whose(account)
     last = day_of(month.until - timedelta(microseconds=1))
     if month.over:
         span = f"{formats.day(month.first)} – {formats.day(last)}"
     else:
-        words = {"moment": formats.moment(month.until, now)}
-        span = f"{formats.day(month.first)} – {_('%(moment)s, the month still runs') % words}"
+        runs = _("%(moment)s, the month still runs") % {"moment": formats.moment(month.until, now)}
+        span = f"{formats.day(month.first)} – {runs}"
     figures = Table(
         [
             [_note(_("Balance at the beginning")), _note(_("Balance at the end") if month.over else _("Balance now"))],
@@ -153,7 +157,7 @@ def _head(account: Account, month: Month, now: datetime) -> list[Flowable]:
         colWidths=[WIDTH / 2, WIDTH / 2],
     )
     figures.setStyle(TableStyle([("LEFTPADDING", (0, 0), (-1, -1), 0), ("TOPPADDING", (0, 0), (-1, -1), 1)]))
-    title = _text(f"{_('Monthly statement')}  {formats.month(month.first)}", TITLE)
+    title = _text("  ".join([_("Monthly statement"), formats.month(month.first)]), TITLE)
     return [brand, Spacer(0, 10), title, Spacer(0, 4), _text(who), _note(span), Spacer(0, 12), figures]
 
 
@@ -233,9 +237,9 @@ def _bills(month: Month) -> list[Flowable]:
         return _section(_("Bills by day"), _note(_("No bill in this month.")))
     rows: list[Row] = []
     for bill in month.bills:
-        day = f"{formats.day(bill.day, month.first)} {formats.weekday(bill.day)}"
+        day = formats.day_and_weekday(bill.day, month.first)
         if bill.sequence > 1:
-            day += f" · {_('supplementary bill, number %(number)s') % {'number': bill.sequence}}"
+            day += " · " + _("supplementary bill, number %(number)s") % {"number": bill.sequence}
         amounts = (formats.exact_money(bill.rated_total), formats.exact_money(bill.carry_out))
         rows.append([_text(day), str(bill.pk), *map(str, amounts), str(formats.money(bill.amount_due))])
     rated = sum(bill.rated_total for bill in month.bills)

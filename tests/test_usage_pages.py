@@ -138,7 +138,7 @@ def test_what_the_mode_does_not_bill() -> None:
     account, client = used_up()
     said = page(client, "/usage/traffic.down/2026-03-08/")
     assert "不计费：当天网络的计费模式是“日峰值带宽”" in said
-    assert re.search(r"cn-mainland 结算状态 此计费模式下不计费 7\.00 0000 GB", said), said
+    assert re.search(r"中国大陆 结算状态 此计费模式下不计费 7\.00 0000 GB", said), said
     switch_mode(account_id=account.pk, mode="traffic", now=at("2026-03-10T09:00"))
     assert "不计费" in page(client, "/usage/traffic.down/2026-03-08/"), "a day keeps its mode"
 

@@ -8,6 +8,7 @@ from django import template
 from django.forms import BoundField
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from accounts.standing import Standing
 from iss_billing import formats
@@ -109,6 +110,12 @@ def plain_exact_money(micro: int) -> str:
     return str(formats.exact_money(micro))
 
 
+@register.filter
+def region(code: str) -> str:
+    """A region by its name, where it has one in both languages; else its code."""
+    return _("mainland China") if code == "cn-mainland" else code
+
+
 @register.simple_tag
 def gap() -> str:
     """Between two sentences."""
@@ -172,7 +179,7 @@ def day(context: template.Context, value: date) -> str:
 @register.simple_tag(takes_context=True)
 def day_and_weekday(context: template.Context, value: date) -> str:
     """11月18日 周三."""
-    return f"{formats.day(value, day_of(context['now']))} {formats.weekday(value)}"
+    return formats.day_and_weekday(value, day_of(context["now"]))
 
 
 @register.simple_tag(takes_context=True)
