@@ -141,7 +141,8 @@ def _whose(account: Account) -> str:
 
 
 def _head(account: Account, month: Month, now: datetime) -> list[Flowable]:
-    brand = Paragraph(f'<font color="#0b6b63">●</font> {escape(_("ISS Billing"))}', _style(9, INK_2))
+    name = escape(_("ISS Billing"))
+    brand = Paragraph(f'<font color="#0b6b63">●</font> {name}', _style(9, INK_2))
     who = _whose(account)
     last = day_of(month.until - timedelta(microseconds=1))
     if month.over:
