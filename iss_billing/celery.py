@@ -47,9 +47,19 @@ def begin_lines(task: Any, task_id: str, **_: Any) -> None:
     """What a task logs belongs to it, and to the request that it was called from."""
     request_id = task.request.get("request_id")
     logs.belong(task=task.name, task_id=task_id, **({"request_id": request_id} if request_id else {}))
+    _drop_old_connections(task)
 
 
 @task_postrun.connect
-def end_lines(**_: Any) -> None:
+def end_lines(task: Any, **_: Any) -> None:
     """What comes after it does not."""
+    _drop_old_connections(task)
     logs.belong()
+
+
+def _drop_old_connections(task: Any) -> None:
+    """Close what is broken or too old, as Django does around every request; a kept one is asked before it is used."""
+    from django.db import close_old_connections
+
+    if not task.request.is_eager:  # an eager task is part of somebody else's transaction
+        close_old_connections()

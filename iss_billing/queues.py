@@ -1,5 +1,6 @@
 """The settings of Celery: its broker, its queues, and what becomes of a task whose worker or broker is gone."""
 
+import sys
 from typing import Any, Final
 
 from iss_billing import links, schedule
@@ -26,6 +27,9 @@ def celery(*, redis_url: str, time_zone: str) -> dict[str, Any]:
         # kombu calls a socket's URL and its database otherwise than redis-py
         "CELERY_BROKER_URL": redis_url.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host="),
         "CELERY_TIMEZONE": time_zone,
+        # connections stay open from task to task as from request to request: iss_billing.celery asks whether they are
+        # sound, where Celery by itself closes them with every task
+        "CELERY_DB_REUSE_MAX": sys.maxsize,
         "CELERY_TASK_IGNORE_RESULT": True,
         "CELERY_TASK_ROUTES": {name: {"queue": "webhooks"} for name in OUTWARD},
         "CELERY_TASK_ACKS_LATE": True,  # a task whose worker was killed runs again; each is idempotent

@@ -20,6 +20,8 @@ threads = 4
 timeout = 60
 # what is in hand at SIGTERM is finished; the slowest answers are exports
 graceful_timeout = 30
+# longer than the proxies keep an idle connection to us (60 s): whoever closes last loses no request that is on its way
+keepalive = 75
 accesslog = None
 control_socket_disable = True
 # X-Forwarded-Proto is believed from these proxies only

@@ -27,8 +27,8 @@ from settlement.metering import collect
 from settlement.models import PendingDay, SettlementFailure, SettlementRun, SettlementShard
 from settlement.progress import days_of
 
-SHARD = 5_000
-"""Accounts in one transaction."""
+SHARD = 2_000
+"""Accounts in one transaction: who buys meanwhile waits for it, and all who commit for its share of the log."""
 STANDSTILL = timedelta(hours=1)
 """A night that settles no shard for so long is told to the operators."""
 

@@ -94,6 +94,7 @@ class Cluster:
             "DATABASE_URL": f"postgres://{USER}@/{self.database}?host={self.place.sockets}",
             "REDIS_URL": self.redis_url,
             "PORT": str(self.port),
+            "WORKER_CONCURRENCY": "2",
             "TORTURE_ROLE": role,
         }  # fmt: skip
 
