@@ -122,7 +122,8 @@ def test_a_worker_outlives_its_broker_with_a_shard_in_hand(broker: Broker) -> No
     now = timezone.now()
     [shard] = runs.advance(runs.begin(now=now).pk, now)
     broker_app = Celery("caller", broker=broker.url.replace("unix://", "redis+socket://"), set_as_current=False)
-    with celery_worker("--concurrency", "2") as worker:
+    said: list[str] = []
+    with celery_worker("--concurrency", "2", said=said) as worker:
         with transaction.atomic():
             lock_account(account.pk)
             broker_app.send_task("settlement.tasks.settle_shard", [shard])
@@ -134,8 +135,28 @@ def test_a_worker_outlives_its_broker_with_a_shard_in_hand(broker: Broker) -> No
         broker_app.send_task("settlement.tasks.collect_usage")
         assert eventually(lambda: not broker.client.llen("celery")), "it takes tasks again"
         assert worker.poll() is None
+        # the database's connections are kept from task to task, and one that broke meanwhile costs no task
+        time.sleep(0.5)  # the task is done
+        cut = connections_of_others()
+        assert cut, "a worker between two tasks stays connected"
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pid, 5000) FROM unnest(%s) AS pid", [list(cut)])
+        done = "".join(said).count("succeeded")
+        for _ in range(4):
+            broker_app.send_task("settlement.tasks.collect_usage")
+        assert eventually(lambda: "".join(said).count("succeeded") >= done + 4), "".join(said)
+        assert not connections_of_others() & cut
     assert Bill.objects.count() == 1
     assert_books()
+
+
+def connections_of_others() -> set[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        )
+        return {pid for (pid,) in cursor.fetchall()}
 
 
 def someone_waits() -> bool:
