@@ -31,7 +31,7 @@ audit_log.WORDS |= {
 KEPT = ("email", "is_active", "is_staff", "is_superuser")
 
 
-class RolesField(forms.ModelMultipleChoiceField):
+class RolesField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     """Roles by their names in the reader's language."""
 
     def label_from_instance(self, obj: Any) -> str:

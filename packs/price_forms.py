@@ -99,7 +99,7 @@ class SizeForm(_Size):
         return self.size_of(self.cleaned_data["pack_type"], None)
 
 
-class ItemsField(forms.ModelMultipleChoiceField):
+class ItemsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     """Items by their names, and in which mode alone they are billed."""
 
     def label_from_instance(self, obj: Any) -> str:

@@ -184,9 +184,9 @@ def test_a_size_and_an_item_are_added_from_a_coming_day(desk: Client) -> None:
     publish(desk, proposal_of(desk.post(SHEET + "new-item/", fields | names, follow=True)))
     kind = {"code": "animal", "name_zh": "动物识别资源包", "name_en": "Animal pack", "number": "10", "scale": "10000"}
     kind |= {"price": "300", "day": "2026-03-10", "reason": "r"}
-    pet, cat, mbps = (Item.objects.get(code=code).pk for code in ("ai.pet", "ai.cat", "bandwidth.up"))
+    pet, cats, mbps = (Item.objects.get(code=code).pk for code in ("ai.pet", "ai.cat", "bandwidth.up"))
     assert "not one of the available choices" in said(desk.post(SHEET + "new-type/", kind | {"covers": [pet, mbps]}))
-    response = desk.post(SHEET + "new-type/", kind | {"covers": [pet, cat]}, follow=True)
+    response = desk.post(SHEET + "new-type/", kind | {"covers": [pet, cats]}, follow=True)
     assert "New pack type animal, 动物识别资源包 / Animal pack, covers: Pet recognition (ai.pet), Cat" in said(response)
     publish(desk, proposal_of(response))
     assert [item.code for item in PackType.objects.get(code="animal").covers.all()] == ["ai.pet", "ai.cat"]
