@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import cached_property
 from djmoney.forms import MoneyField
 from djmoney.money import Money
 
@@ -19,10 +21,29 @@ else:
     ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
 
 
+class FirstPages(Paginator):
+    """Counts so many rows and no more, however many there are: the rest is found by search and filter."""
+
+    MOST = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows there are, at most `MOST`."""
+        rows = self.object_list
+        return rows.order_by()[: self.MOST].count() if isinstance(rows, models.QuerySet) else len(rows)
+
+    @property
+    def cut(self) -> bool:
+        """Whether there are perhaps more."""
+        return self.count >= self.MOST
+
+
 class LookOnly(ModelAdmin):
     """Staff may look at these rows; what changes them are the writers."""
 
     actions = None
+    paginator = FirstPages
+    show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Never by hand."""

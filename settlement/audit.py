@@ -242,6 +242,15 @@ CHECKS: dict[str, str] = {
                    FROM settlement_bill GROUP BY 1) AS b ON b.account_id = a.id
         LEFT JOIN (SELECT account_id, sum(CASE WHEN credit = 'balance' THEN amount ELSE -amount END) AS adjusted
                    FROM accounts_transfer WHERE kind = 'adjustment' GROUP BY 1) AS j ON j.account_id = a.id""",
+    "summed_up_day_is_its_transfers": """
+        SELECT coalesce(s.day, t.day) AS day, coalesce(s.moved, t.moved) AS moved,
+               coalesce(s.amount, 0) AS found, coalesce(t.amount, 0) AS expected
+        FROM (SELECT day, kind || ': ' || debit || ' → ' || credit AS moved, sum(amount) AS amount
+              FROM settlement_bookday GROUP BY 1, 2) AS s
+        FULL JOIN (SELECT (time AT TIME ZONE 'Asia/Shanghai')::date AS day,
+                          kind || ': ' || debit || ' → ' || credit AS moved, sum(amount) AS amount
+                   FROM accounts_transfer WHERE id <= (SELECT max(last_transfer) FROM settlement_countedday)
+                   GROUP BY 1, 2) AS t ON t.day = s.day AND t.moved = s.moved""",
     "arrears_since_the_posting_below_zero": f"""
         SELECT a.id AS account, a.arrears_since::text AS found, (
             SELECT (array_agg(m.time ORDER BY m.id))[1]::text FROM ({MOVES}) AS m

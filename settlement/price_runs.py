@@ -157,7 +157,7 @@ def _rehearsed(shard: PriceShard) -> Result:
     prices = proposed_prices(shard.run.proposal, day_of(shard.run.started_at))
     accounts = reprice(shard.first_account, shard.last_account, window, window_rules(window), prices)
     run = shard.run_id
-    rows = [f"{run}\t{one.account_id}\t{one.paid}\t{one.change}" for one in accounts.values() if one.change]
+    rows = [f"{run}\t{one.account_id}\t{one.paid}\t{more}" for one in accounts.values() if (more := one.change)]
     with connection.cursor() as cursor:
         bulk.copy(cursor, "settlement_priceeffect (run_id, account_id, before, change)", rows)
     return result_of(accounts.values())
@@ -175,10 +175,11 @@ def result_of(accounts: Iterable[Repriced]) -> Result:
     before = charged = change = 0
     for one in accounts:
         counts["accounts"] += 1
-        before, charged, change = before + one.paid, charged + one.charged, change + one.change
-        if one.change:
-            counts["more" if one.change > 0 else "less"] += 1
-            bars[bar_of(one.paid, one.change)] += 1
+        more = one.change
+        before, charged, change = before + one.paid, charged + one.charged, change + more
+        if more:
+            counts["more" if more > 0 else "less"] += 1
+            bars[bar_of(one.paid, more)] += 1
         for (item, region), (old, new) in one.items.items():
             _sum(items, f"{item} {region}", (1, old, new, int(new > old), int(new < old)))
         for sku, (number, old, new) in one.packs.items():

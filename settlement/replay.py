@@ -7,6 +7,7 @@ force then, `replay(history, rules)` comes to exactly what the bills of the days
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 from packs.drawdown import PackState
 from settlement.rating import DayRules, TariffEntry, Usage, rate
@@ -25,7 +26,13 @@ class Window:
     @property
     def days(self) -> list[date]:
         """Every day, the oldest first."""
-        return [self.first + timedelta(days=number) for number in range((self.last - self.first).days + 1)]
+        return list(_days(self.first, self.last))
+
+
+@lru_cache(maxsize=64)
+def _days(first: date, last: date) -> tuple[date, ...]:
+    """Asked for again with every account of a run."""
+    return tuple(first + timedelta(days=number) for number in range((last - first).days + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from accounts.payments.sandbox import Sandbox
 from packs.models import Order, Pack
 from packs.refunds import refund_pack
 from settlement.audit import CHECKS, Audit, Check, audit
+from settlement.book_days import count_days
+from settlement.book_models import BookDay
 from settlement.expiry import expire_usage
 from settlement.models import Bill, BillLine, Drawdown, UsageEvent
 from settlement.staff_refunds import refund_used_pack
@@ -83,6 +85,7 @@ def world() -> World:
     take_report(Report(payment.number, Trade.PAID, 5_00), gateway="sandbox", now=at("2026-03-07T09:01"))
     refund_used_pack(pack_id=complaint.pk, reason="complaint", now=at("2026-03-07T10:00"))
     record_adjustment(account_id=alice.pk, amount=77, reason="ours", reference="adjustment", now=at("2026-03-07T11:00"))
+    count_days(at("2026-03-07T12:00"))
     alice.refresh_from_db()
     first = bill_of(alice, "2026-03-05")
     drawdown = Drawdown.objects.get(line__bill=first)
@@ -145,6 +148,15 @@ def lost(name: str, kind: str, cause: Callable[[World], str]) -> Fault:
 
 MOVED = "every_bill_and_order_moved_its_money"
 RECEIVED = "payment_received_is_its_top_up"
+
+SUMMED = "summed_up_day_is_its_transfers"
+
+
+def summed() -> dict[str, Any]:
+    """How the check names the first sum of a day."""
+    one = BookDay.objects.earliest("pk")
+    return {"day": one.day.isoformat(), "moved": f"{one.kind}: {one.debit} → {one.credit}"}
+
 
 MORE = "UPDATE settlement_dayusage SET quantity = quantity + 1"
 LESS = "UPDATE settlement_dayusage SET quantity = quantity - 1"
@@ -322,6 +334,19 @@ FAULTS: list[Fault] = [
         lambda w: {"account": w.alice.pk, "expected": 0},
     ),
     of_transfer("usage_revenue_is_bills_and_adjustments", "usage", "amount = amount + 1", "account"),
+    (
+        SUMMED,
+        lambda w: (
+            """UPDATE settlement_bookday SET amount = amount + 1
+            WHERE id = (SELECT min(id) FROM settlement_bookday)"""
+        ),
+        lambda w: summed(),
+    ),
+    (
+        SUMMED,
+        lambda w: "DELETE FROM settlement_bookday WHERE id = (SELECT min(id) FROM settlement_bookday)",
+        lambda w: summed(),
+    ),
     (
         "arrears_since_the_posting_below_zero",
         lambda w: f"UPDATE accounts_account SET arrears_since = arrears_since + '1 hour' WHERE id = {w.bob.pk}",
