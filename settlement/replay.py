@@ -5,9 +5,8 @@ force then, `replay(history, rules)` comes to exactly what the bills of the days
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
-from functools import lru_cache
 
 from packs.drawdown import PackState
 from settlement.rating import DayRules, TariffEntry, Usage, rate
@@ -22,17 +21,17 @@ class Window:
 
     first: date
     last: date
+    _days: tuple[date, ...] = field(init=False, repr=False, compare=False)
+    """Made once: they are asked for again with every account of a run."""
+
+    def __post_init__(self) -> None:
+        number = range((self.last - self.first).days + 1)
+        object.__setattr__(self, "_days", tuple(self.first + timedelta(days=day) for day in number))
 
     @property
     def days(self) -> list[date]:
         """Every day, the oldest first."""
-        return list(_days(self.first, self.last))
-
-
-@lru_cache(maxsize=64)
-def _days(first: date, last: date) -> tuple[date, ...]:
-    """Asked for again with every account of a run."""
-    return tuple(first + timedelta(days=number) for number in range((last - first).days + 1))
+        return list(self._days)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from accounts.management.commands import migrate
 from tests.conftest import database_url
 from tests.migration_rules import OURS, objections
 
-LAUNCH = {"accounts": "0012_account_and_messages", "packs": "0005_payments", "settlement": "0007_plain_usage_batch"}
+LAUNCH = {"accounts": "0011_price_rise", "packs": "0005_payments", "settlement": "0007_plain_usage_batch"}
 """Up to these there was nothing that could wait."""
 
 
