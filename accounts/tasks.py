@@ -5,7 +5,7 @@ import time
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import letters, notices
+from accounts import letters, notices, sign_ins
 from accounts.mailing import a_turn
 from accounts.payments.chasing import chase
 from accounts.waking import wake
@@ -33,6 +33,12 @@ def deliver_letters() -> int:
 def forget_old_letters() -> int:
     """Delete letters that are a week old; how many."""
     return letters.forget_old(timezone.now())
+
+
+@shared_task
+def forget_old_sign_ins() -> int:
+    """Delete sessions that are over and wrong passwords of a month ago; how many."""
+    return sign_ins.forget_old(timezone.now())
 
 
 @shared_task

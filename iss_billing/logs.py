@@ -25,7 +25,7 @@ _SECRETS: Final = [
         r"(\b[cp]k_[0-9a-f]{12}\.)[\w-]+",  # an API key: what it begins with names it
         r"()\bwhsec_[\w+/=-]+",
         r"(://[^\s/:@]*:)[^\s/@]+(?=@)",  # the password of an address
-        r"(/password-reset/)[^\s?\"']+",
+        r"(/(?:password-reset|sign-up|bills-address|account/email)/)[^\s?\"']+",  # links that were mailed
         r"(?i)\b((?:password|secret|token|api_?key|authorization|cookie|sign)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&]+",
         r"(Failing row contains |Key \([^)]*\)=)\(.*\)",  # PostgreSQL, of a row that it refuses
         r"()[\w.+%-]+@[\w-]+(?:\.[\w-]+)+",

@@ -2,32 +2,49 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from django.conf import settings
 from django.http import HttpRequest
 
-from iss_billing.networks import Network, is_among, parse_networks
+from iss_billing.networks import Address, Network, is_among, parse_networks
 
-LONGEST = 64
-"""Characters of an address that are believed."""
+ONE_CALLER = 64
+"""Bits of an IPv6 address that tell callers apart: everybody has the 2^64 addresses behind them."""
 
 
 def client_address(request: HttpRequest) -> str:
-    """The client's address: behind trusted proxies the last that none of them is; empty where nobody says.
+    """Whom a request is counted against: an IPv4 address, or the beginning of an IPv6 one; empty where nobody says.
 
-    What a client writes into X-Forwarded-For itself stands before what the first trusted proxy adds.
+    Behind trusted proxies it is the last address that none of them is. What a client writes into X-Forwarded-For itself
+    stands before what the first trusted proxy adds; where a proxy added what is no address it counts for all of them.
     """
-    address: str = request.META.get("REMOTE_ADDR", "")
-    if address and not _trusted(address):
-        return address
-    for named in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
-        name = named.strip()[:LONGEST]
-        if not name:
-            break
-        address = name
-        if not _trusted(name):
-            break
-    return address
+    found = _read(request.META.get("REMOTE_ADDR", ""))
+    if found is None or _trusted(found):
+        for named in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+            said = _read(named)
+            if said is None:
+                break
+            found = said
+            if not _trusted(found):
+                break
+    if isinstance(found, IPv6Address):
+        return str(ip_network((found, ONE_CALLER), strict=False).network_address)
+    return str(found or "")
+
+
+def _read(text: str) -> Address | None:
+    """The address that a peer or a proxy names, with or without a port; None where it is none."""
+    bare = text.strip()
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        address = ip_address(bare.partition("%")[0])
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def came_through_a_proxy(request: HttpRequest) -> bool:
@@ -35,11 +52,8 @@ def came_through_a_proxy(request: HttpRequest) -> bool:
     return any(name in request.headers for name in ("X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP", "Forwarded"))
 
 
-def _trusted(address: str) -> bool:
-    try:
-        return is_among(address, _networks(tuple(settings.TRUSTED_PROXIES)))
-    except ValueError:
-        return False  # no address at all
+def _trusted(address: Address) -> bool:
+    return is_among(str(address), _networks(tuple(settings.TRUSTED_PROXIES)))
 
 
 @lru_cache(maxsize=4)

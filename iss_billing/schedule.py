@@ -16,6 +16,7 @@ BEAT: Final[dict[str, dict[str, Any]]] = {
     "deliver notices": {"task": "accounts.tasks.deliver_notices", "schedule": 60.0},
     "deliver letters": {"task": "accounts.tasks.deliver_letters", "schedule": 60.0},
     "forget old letters": {"task": "accounts.tasks.forget_old_letters", "schedule": crontab(hour="5", minute="25")},
+    "forget old sign-ins": {"task": "accounts.tasks.forget_old_sign_ins", "schedule": crontab(hour="5", minute="30")},
     "deliver webhooks": {"task": "accounts.tasks.deliver_webhooks", "schedule": 60.0},
     "forget old webhooks": {"task": "accounts.tasks.forget_old_webhooks", "schedule": crontab(hour="5", minute="20")},
     "query payments": {"task": "accounts.tasks.query_payments", "schedule": 60.0},

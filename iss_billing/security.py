@@ -1,5 +1,6 @@
 """The settings of browser security and of logins."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -18,6 +19,20 @@ def refuse_weak_secret(secret: str) -> None:
             f"SECRET_KEY is weak: {SHORTEST_SECRET} characters or more, at random; for example the output of "
             "python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
         )
+
+
+def site_url(given: str, hosts: Sequence[str], port: int, *, debug: bool) -> str:
+    """Where mails and the payment gateway find the site: as given, else the one host that production answers to.
+
+    Raises ImproperlyConfigured where nobody can know: a mail must not lead nowhere.
+    """
+    if given:
+        return given.rstrip("/")
+    if debug:
+        return f"http://localhost:{port}"
+    if not hosts or hosts[0].startswith((".", "*")):
+        raise ImproperlyConfigured("not set: SITE_URL (https://…): ALLOWED_HOSTS begins with no host's name.")
+    return f"https://{hosts[0]}"
 
 
 def browser(*, debug: bool) -> dict[str, Any]:

@@ -32,7 +32,7 @@ if not DEBUG:
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 PORT: int = env.int("PORT", default=8000)
-SITE_URL: str = env.str("SITE_URL", default=f"http://localhost:{PORT}").rstrip("/")
+SITE_URL: str = security.site_url(env.str("SITE_URL", default=""), ALLOWED_HOSTS, PORT, debug=DEBUG)
 
 INSTALLED_APPS = [
     "iss_billing.desk_app.DeskConfig",

@@ -8,14 +8,16 @@ from urllib.parse import urlsplit
 
 import pytest
 import time_machine
+from axes.models import AccessAttempt
 from django.conf import LazySettings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, make_password
 from django.contrib.auth.password_validation import validate_password
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.test import Client
 from django.urls import resolve
-from django.utils import translation
+from django.utils import timezone, translation
 from playwright.sync_api import Browser, Page
 from playwright.sync_api import Error as PlaywrightError
 from pytest_django.live_server_helper import LiveServer
@@ -23,6 +25,7 @@ from redis import Redis
 
 from accounts.models import Account, User
 from accounts.opening import open_account
+from accounts.sign_ins import forget_old
 from iss_billing.proxies import client_address
 from iss_billing.security import logins
 from tests.test_settings import PRODUCTION, settings_say
@@ -104,6 +107,11 @@ def test_nobody_slips_out_of_a_lock_by_naming_another_address(alice: Account, se
         sign_in("wrong", address="10.0.0.7", x_forwarded_for=f"203.0.113.{number}, 192.0.2.1")
     assert sign_in(PASSWORD, address="10.0.0.7", x_forwarded_for="203.0.113.9, 192.0.2.1").status_code == 429
     assert sign_in(PASSWORD, address="10.0.0.7", x_forwarded_for="192.0.2.2").status_code == 302
+    # nor by another of the addresses that everybody has in IPv6
+    for number in range(5):
+        sign_in("wrong", address=f"2001:db8:0:7::{number}")
+    assert sign_in(PASSWORD, address="2001:db8:0:7:ffff::9").status_code == 429
+    assert sign_in(PASSWORD, address="2001:db8:0:8::9").status_code == 302
 
 
 @pytest.mark.parametrize(
@@ -113,9 +121,15 @@ def test_nobody_slips_out_of_a_lock_by_naming_another_address(alice: Account, se
         ("10.0.0.1", "203.0.113.1", "203.0.113.1"),
         ("10.0.0.1", "6.6.6.6, 203.0.113.1, 10.0.0.2", "203.0.113.1"),
         ("10.0.0.1", "", "10.0.0.1"),
-        ("10.0.0.1", "nonsense", "nonsense"),
+        ("10.0.0.1", "nonsense", "10.0.0.1"),
+        ("10.0.0.1", "6.6.6.6, unknown", "10.0.0.1"),
+        ("10.0.0.1", "203.0.113.1:4711", "203.0.113.1"),
+        ("::ffff:10.0.0.1", "::ffff:203.0.113.1", "203.0.113.1"),
         ("", "203.0.113.1", "203.0.113.1"),
-        ("fd00::1", "2001:db8::5", "2001:db8::5"),
+        # whoever has one address of IPv6 has all that begin alike
+        ("fd00::1", "2001:db8:0:7:1:2:3:4", "2001:db8:0:7::"),
+        ("fd00::1", "[2001:db8:0:7::9]:4711", "2001:db8:0:7::"),
+        ("2001:db8:0:8::1%eth0", "", "2001:db8:0:8::"),
     ],
 )
 def test_who_sent_a_request(settings: LazySettings, peer: str, forwarded: str, found: str) -> None:
@@ -151,6 +165,20 @@ def test_signing_in_begins_a_new_session(alice: Account) -> None:
     assert after["httponly"]
     assert after["samesite"] == "Lax"
     assert after["max-age"] == 7 * 24 * 3600
+
+
+@pytest.mark.django_db
+def test_what_signing_in_leaves_behind_is_forgotten(alice: Account) -> None:
+    fresh = Client()
+    fresh.post("/sign-in/", {"username": ALICE, "password": PASSWORD})
+    sign_in("wrong")
+    assert forget_old(timezone.now()) == 0
+    with time_machine.travel(timezone.now() - timedelta(days=40), tick=False):
+        Client().post("/sign-in/", {"username": ALICE, "password": PASSWORD})
+        sign_in("wrong", address="198.51.100.77")
+    assert forget_old(timezone.now()) == 2
+    assert Session.objects.get().session_key == fresh.session.session_key
+    assert AccessAttempt.objects.get().ip_address == "198.51.100.1"
 
 
 # ── passwords ────────────────────────────────────────────────────────────────────────────────────────

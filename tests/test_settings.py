@@ -52,10 +52,18 @@ def test_production_names_all_at_once_and_is_the_default() -> None:
 def test_production_is_safe() -> None:
     code = (
         "print(settings.DEBUG, settings.SESSION_COOKIE_SECURE, settings.CSRF_COOKIE_SECURE, "
-        "settings.SECURE_SSL_REDIRECT, settings.SECURE_HSTS_SECONDS > 0, settings.EMBEDDED_POSTGRES)"
+        "settings.SECURE_SSL_REDIRECT, settings.SECURE_HSTS_SECONDS > 0, settings.EMBEDDED_POSTGRES, settings.SITE_URL)"
     )
     done = settings_say(code, **PRODUCTION)
-    assert done.stdout.split() == ["False", "True", "True", "True", "True", "False"], done.stderr
+    safe = ["False", "True", "True", "True", "True", "False", "https://billing.example.com"]
+    assert done.stdout.split() == safe, done.stderr
+
+
+def test_mails_lead_somewhere() -> None:
+    several = PRODUCTION | {"ALLOWED_HOSTS": ".example.com,billing.example.com"}
+    assert "not set: SITE_URL" in settings_say("settings.DEBUG", **several).stderr
+    done = settings_say("print(settings.SITE_URL)", **several, SITE_URL="https://pay.example.com/")
+    assert done.stdout.strip() == "https://pay.example.com", done.stderr
 
 
 def test_only_postgresql() -> None:
