@@ -147,6 +147,12 @@ class AskPasswordForm(PasswordResetForm):
 class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # its class takes none while the program runs
     """The new password, by way of the mail."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        first, again = self.fields["new_password1"], self.fields["new_password2"]
+        first.label, first.help_text = _("New password"), _new_password().help_text  # in the words of the other forms
+        again.label, again.help_text = _("The same again"), ""
+
     def save(self, commit: bool = True) -> User:
         """Set it."""
         user: User = self.user

@@ -124,6 +124,7 @@ def frozen_clock(moment: str = NOW) -> Any:
 
 KNOWN = {
     "alice",
+    "carol",
     "mary",
     "English",
     "Excel",
@@ -178,6 +179,8 @@ def test_every_page_in_both_languages(language: str) -> None:
             in_its_language(browser.get(alice.address(name), headers={"accept-language": language}), language)
         for name in {*FOR_ANYONE} - {"api-reference"}:  # names of the API; tests/test_api_schema.py reads its texts
             in_its_language(Client().get(reverse(name), headers={"accept-language": language}), language)
+        for path in alice.letters():
+            in_its_language(Client().get(path, follow=True, headers={"accept-language": language}), language)
 
 
 def test_pages_obey_a_strict_content_security_policy() -> None:
