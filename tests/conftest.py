@@ -61,7 +61,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 
 
 def made_once(make: Callable[[], Made]) -> Any:
-    """A module's fixture: what `make` makes in the database, for all tests of the module that want it.
+    """A module's fixture: what `make` makes in the database, for all tests of the module from the first that wants it.
 
     Each undoes its own changes there, not those to the objects: give a test a deep copy. The module's tests may have no
     transactions of their own.
@@ -74,6 +74,7 @@ def made_once(make: Callable[[], Made]) -> Any:
             all_tests._from_testcase = True  # type: ignore[attr-defined]  # so does Django's TestCase
             all_tests.__enter__()
             it = make()
+            connection.check_constraints()
             connection.run_on_commit.clear()
         yield it
         with django_db_blocker.unblock():

@@ -1,6 +1,7 @@
 """Staff's pages: prices with a reason, money with a cause, refunds, and records that nobody edits by hand."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
@@ -17,6 +18,7 @@ from accounts.models import Account, ApiKey, AuditEntry, Notice, Transfer, User
 from accounts.opening import open_account
 from packs.models import Item, Order, Pack, PackType, Sku, SkuPrice, TariffPrice
 from settlement.models import Bill, SettlementRun
+from tests.conftest import made_once
 from tests.worlds import assert_books, at, buy, night, opened, top_up, use, yuan
 
 pytestmark = pytest.mark.django_db
@@ -161,9 +163,7 @@ def test_staff_refund_a_used_pack_with_a_reason(desk: Client, staff: User) -> No
 LOOKED_AT = [Account, ApiKey, Bill, Notice, Order, Pack, PackType, SettlementRun, Transfer]
 
 
-@pytest.fixture
-def world() -> Account:
-    """A row of everything that staff look at."""
+def _world() -> Account:
     alice = opened(balance="250.00")
     make_key(account_id=alice.pk, name="ci", now=timezone.now())
     buy(alice, "pet-100k", "2026-03-01T10:00")
@@ -171,6 +171,15 @@ def world() -> Account:
     night("2026-03-02T02:00")
     top_up(alice, "5.00", "2026-03-02T03:00")
     return alice
+
+
+world_of_all = made_once(_world)
+
+
+@pytest.fixture
+def world(world_of_all: Account) -> Account:
+    """A row of everything that staff look at."""
+    return deepcopy(world_of_all)
 
 
 def everything() -> list[Any]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date
 from io import StringIO
@@ -26,6 +27,7 @@ from settlement.book_models import BookDay
 from settlement.expiry import expire_usage
 from settlement.models import Bill, BillLine, Drawdown, UsageEvent
 from settlement.staff_refunds import refund_used_pack
+from tests.conftest import made_once
 from tests.worlds import GB, MBPS, assert_books, at, bill_of, buy, night, opened, top_up, use
 
 pytestmark = pytest.mark.django_db
@@ -61,8 +63,7 @@ KEPT = {
 """What Carol used on 5 January, and one thing that her mode does not bill."""
 
 
-@pytest.fixture
-def world() -> World:
+def _world() -> World:
     """Alice has bought, used, refunded and been corrected; Bob is in arrears; Carol's one day has expired."""
     alice, bob, carol = opened("alice"), opened("bob", balance="0.01"), opened("carol", on="2026-01-04")
     for item, quantity in KEPT.items():
@@ -92,6 +93,14 @@ def world() -> World:
     second = bill_of(alice, "2026-03-06")
     line = BillLine.objects.get(bill=first, item__code="ai.face")
     return World(alice, bob, carol, pack, drawdown, line, first, second, pack.order_line.order, payment)
+
+
+world_of_all = made_once(_world)
+
+
+@pytest.fixture
+def world(world_of_all: World) -> World:
+    return deepcopy(world_of_all)
 
 
 FREE = """

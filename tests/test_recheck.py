@@ -24,6 +24,7 @@ from settlement import expiry, recheck
 from settlement.models import Bill, BillLine, UsageEvent
 from settlement.staff_refunds import refund_used_pack
 from tests.api_client import Api
+from tests.conftest import made_once
 from tests.recheck_tool import SCRIPT, TOOL, assert_right, file_of, findings, run, sealed
 from tests.test_pages import customer
 from tests.worlds import GB, MBPS, assert_books, at, bill_of, bills_of, buy, event, night, opened, send, set_tariff, use
@@ -80,9 +81,12 @@ def busy_day() -> Account:
     return alice
 
 
+alice_of_all = made_once(busy_day)
+
+
 @pytest.fixture
-def alice() -> Account:
-    return busy_day()
+def alice(alice_of_all: Account) -> Account:
+    return copy.deepcopy(alice_of_all)
 
 
 @pytest.fixture
