@@ -246,6 +246,23 @@ def test_with_four_eyes_one_proposes_and_another_publishes(settings: LazySetting
     assert "is published" in publish(ben, proposal)
     assert price_rows() == ALL + 1
     assert "Nothing was published" in publish(ben, proposal)
+    # nor by any other way: a file, a size, a type, what is scheduled and its end
+    size = {"number": "50", "scale": "10000", "price": "1200", "reason": "r"}
+    pet = {"pack_type": Sku.objects.get(code="pet-1m").pack_type_id}
+    kind = {"code": "cat", "name_zh": "猫", "name_en": "Cat", "covers": [Item.objects.get(code="ai.pet").pk]}
+    coming = send_sheet(ann, on="2026-03-10", p__pet_100k="300", reason="r")
+    ways = [
+        upload(ann, b"kind,code,price\npack,pet-1m,2300\n"),
+        ann.post(SHEET + "new-size/", size | pet, follow=True),
+        ann.post(SHEET + "new-type/", size | kind, follow=True),
+        coming,
+    ]
+    assert "is published" in publish(ben, proposal_of(coming))
+    where = SHEET + "scheduled/cancel/?code=pet-100k&region=&day=2026-03-10"
+    ways[-1] = ann.post(where, {"reason": "r"}, follow=True)
+    for response in ways:
+        assert "Nothing was published" in publish(ann, proposal_of(response))
+    assert price_rows() == ALL + 2
 
 
 def test_looking_proposing_and_publishing_are_rights_of_their_own() -> None:
