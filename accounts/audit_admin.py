@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
@@ -54,8 +55,13 @@ class AuditEntryAdmin(LookOnly):
 
     @admin.display(description=gettext_lazy("object"))
     def object(self, entry: AuditEntry) -> str:
-        """What it was done to."""
-        return entry.label or entry.subject_id or "–"
+        """What it was done to, one click away where it has a page."""
+        label = entry.label or entry.subject_id or "–"
+        try:
+            url = reverse(f"admin:{entry.subject.replace('.', '_')}_change", args=[entry.subject_id])
+        except NoReverseMatch:
+            return label
+        return format_html('<a href="{}">{}</a>', url, label)
 
     @admin.display(description=gettext_lazy("details"))
     def details(self, entry: AuditEntry) -> SafeString:

@@ -1,7 +1,7 @@
 """The last 30 days of a range of accounts at other prices (rules 1.4, 4.4): what changes for whom, and by what.
 
-Which units packs drew does not depend on any price, so what was charged is rated again, by settlement's own `rate()`
-in `replay`; beside it stand the packs that were bought, at their new prices. It does depend on what is sold at all: a
+Which units packs drew does not depend on any price, so what was charged is rated again, by settlement's own `rate()`;
+beside it stand the packs that were bought, at their new prices. It does depend on what is sold at all: a
 size that ends is taken not to have been bought in the window, so what its packs covered is charged, and an item that
 ends not to have been used. Whoever did either is replayed whole, packs and all.
 """
@@ -22,7 +22,7 @@ from packs.models import Item, Sku
 from packs.proposal_models import PriceProposal
 from packs.tariff import Price
 from settlement.histories import load_histories
-from settlement.rating import DayRules, Usage
+from settlement.rating import DayRules, Usage, rate
 from settlement.replay import History, Step, Window, replay, with_tariff
 
 Key = tuple[int, str]
@@ -144,7 +144,7 @@ def reprice(
         if any((line[4], line[5]) in prices.ended_items for line in lines):
             whole.add(account)
         elif account not in whole:
-            found[account].items = _rated(account, lines, window, rules)
+            found[account].items = _rated(lines, rules)
     for account, items in _replayed(whole, window, rules, prices) if whole else ():
         found[account].items = items
     return dict(found)
@@ -179,31 +179,22 @@ def _used_in(region: str, steps: Iterable[Step], ended: frozenset[Key]) -> Itera
             yield replace(step, usage=usage)
 
 
-def _rated(
-    account: int, lines: list[tuple[Any, ...]], window: Window, rules: Mapping[date, DayRules]
-) -> dict[Key, tuple[int, int]]:
-    """Before and after by item and region; each region is replayed alone, for a replay tells items only."""
+def _rated(lines: Iterable[tuple[Any, ...]], rules: Mapping[date, DayRules]) -> dict[Key, tuple[int, int]]:
+    """Before and after by item and region, bill by bill; units that packs drew cost nothing at any price."""
     before: dict[Key, int] = {}
-    for line in lines:
-        key = line[4], line[5]
-        before[key] = before.get(key, 0) + int(line[7])
-    items: dict[Key, tuple[int, int]] = {}
-    for region in dict.fromkeys(region for _item, region in before):
-        steps = tuple(_steps(line for line in lines if line[5] == region))
-        outcome = replay(History(account, window, len(window.days), steps), rules)
-        for item, where in before:
-            if where == region:
-                cost = outcome.items.get(item)
-                items[item, region] = (before[item, region], cost.amount if cost else 0)
-    return items
-
-
-def _steps(lines: Iterator[tuple[Any, ...]]) -> Iterator[Step]:
-    """What was charged, a bill a step; units that packs drew cost nothing at any price."""
-    for (_bill, day, mode), of_bill in groupby(lines, key=lambda line: (line[1], line[2], line[3])):
-        usage = tuple(Usage(line[4], line[5], int(line[6]), 0) for line in of_bill if line[6])
-        if usage:
-            yield Step(day, mode, usage)
+    after: dict[Key, int] = {}
+    for (_bill, day, mode), of_bill in groupby(lines, key=lambda line: line[1:4]):
+        usage = []
+        for *_where, item, region, charged, amount in of_bill:
+            key = item, region
+            before[key] = before.get(key, 0) + int(amount)
+            if charged:
+                usage.append(Usage(item, region, int(charged), 0))
+        statement = rate(usage, rules=rules[day], mode=mode, packs=(), carry=0)
+        for line in statement.lines if statement else ():
+            key = line.item_id, line.region
+            after[key] = after.get(key, 0) + line.amount
+    return {key: (amount, after.get(key, 0)) for key, amount in before.items()}
 
 
 def _rows(statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:

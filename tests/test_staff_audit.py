@@ -66,6 +66,7 @@ def test_each_act_of_staff_is_kept_with_who_when_what_and_why() -> None:
     assert adjusted.data["amount"] == -250
     page = desk.get(reverse("admin:accounts_auditentry_changelist")).content.decode()
     assert all(text in page for text in ("adjusted the balance", "our mistake", who))
+    assert f'href="{reverse("admin:accounts_transfer_change", args=[adjusted.subject_id])}"' in page
     assert "-250" in desk.get(url_of(adjusted)).content.decode()
 
 
