@@ -25,7 +25,7 @@ run: .venv/run .env
 
 test: .venv/dev
 	@$(BIN)/python -m tests.browser
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: .venv/dev .env
 	$(BIN)/ruff check .
@@ -53,7 +53,7 @@ load: .venv/dev
 	@$(BIN)/python -m tests.load
 
 attack: .venv/dev
-	@ATTACK_BODIES=$(or $(N),10000) $(BIN)/python -m pytest -n $(WORKERS) tests/test_attack.py tests/test_attack_bytes.py tests/test_attack_probes.py $(ARGS)
+	@ATTACK_BODIES=$(or $(N),10000) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/test_attack.py tests/test_attack_bytes.py tests/test_attack_probes.py $(ARGS)
 
 lighthouse: .venv/dev
 	@$(BIN)/python -m tests.browser

@@ -31,6 +31,26 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+LONG = ("test_torture", "test_make_run", "test_api_schema", "test_security", "test_backup", "test_journey_account",
+        "test_journey_bills", "test_quality", "test_api_keys", "test_static", "test_stopping")  # fmt: skip
+"""Modules with tests of many seconds each, the longest first."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first of their kind, so that none is left over when the other workers are done."""
+    rank = {name: number for number, name in enumerate(LONG)}
+
+    def turn(item: pytest.Item) -> tuple[int, int]:
+        marker = item.get_closest_marker("django_db")
+        place = rank.get(item.nodeid.partition("::")[0].rpartition("/")[2].removesuffix(".py"), len(LONG))
+        if marker is None:
+            return (0, place) if place < len(LONG) else (3, 0)
+        return (2, place) if marker.kwargs.get("transaction") else (1, 0)  # as pytest-django has them
+
+    items.sort(key=turn)
+
+
 @pytest.fixture(autouse=True)
 def catalogue(request: pytest.FixtureRequest) -> None:
     """The launch catalogue in the database of every test that has one; a transactional test empties all tables."""
@@ -40,24 +60,25 @@ def catalogue(request: pytest.FixtureRequest) -> None:
     transactional = marker.kwargs.get("transaction", False)
     assert not (transactional and connection.in_atomic_block), "what is made once a module stands in this test's way"
     request.getfixturevalue("transactional_db" if transactional else "db")
+    see_to_catalogue()
+
+
+def see_to_catalogue() -> None:
+    """Load the launch catalogue if it is not there."""
+    from django.utils import timezone
+
     from packs.catalogue import LAUNCH_CATALOGUE, load_catalogue
     from packs.models import Item
 
     if not Item.objects.exists():
-        from django.utils import timezone
-
         load_catalogue(LAUNCH_CATALOGUE, timezone.now())
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """The catalogue once for all tests whose transaction is rolled back."""
-    from django.utils import timezone
-
-    from packs.catalogue import LAUNCH_CATALOGUE, load_catalogue
-
     with django_db_blocker.unblock():
-        load_catalogue(LAUNCH_CATALOGUE, timezone.now())
+        see_to_catalogue()
 
 
 def made_once(make: Callable[[], Made]) -> Any:
@@ -73,6 +94,7 @@ def made_once(make: Callable[[], Made]) -> Any:
             all_tests = transaction.atomic()
             all_tests._from_testcase = True  # type: ignore[attr-defined]  # so does Django's TestCase
             all_tests.__enter__()
+            see_to_catalogue()
             it = make()
             connection.check_constraints()
             connection.run_on_commit.clear()
