@@ -5,6 +5,9 @@ an hour) or, idle, for ever, and the worker would wait as long for an answer.
 """
 
 import socket
+import sys
+from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any, Final
 
 GONE_SECONDS: Final = 20
@@ -36,6 +39,8 @@ _TCP: Final = {
     "TCP_KEEPCNT": GONE_SECONDS // PROBE_SECONDS,
     "TCP_USER_TIMEOUT": GONE_SECONDS * 1000,
 }
+PROCESSES: Final = {"gunicorn": "web", "webhooks": "webhooks", "worker": "worker", "beat": "beat"}
+"""A word of a process's command, and what the process is called."""
 REDIS: Final = {
     "socket_connect_timeout": 2,
     # a Redis that hangs holds up who calls a task, a customer's request too
@@ -51,4 +56,12 @@ REDIS: Final = {
 def postgres_options(given: dict[str, Any]) -> dict[str, Any]:
     """The OPTIONS of a database: ours, and above them what the operator gave in DATABASE_URL."""
     server = " ".join(f"-c {name}={value}" for name, value in POSTGRES_SERVER.items())
-    return POSTGRES_CLIENT | given | {"options": f"{server} {given.get('options', '')}".strip()}
+    name = {"fallback_application_name": process_name(sys.argv)}
+    return POSTGRES_CLIENT | name | given | {"options": f"{server} {given.get('options', '')}".strip()}
+
+
+def process_name(command: Sequence[str]) -> str:
+    """What a process calls itself at PostgreSQL (pg_stat_activity): `iss web`, `iss worker`, `iss settle`."""
+    words = [PurePath(word).name for word in command]
+    known = next((name for word, name in PROCESSES.items() if word in words), "")
+    return f"iss {known or (words[1] if words[0] == 'manage.py' and len(words) > 1 else words[0])}"[:63]

@@ -169,6 +169,7 @@ def _money(now: datetime) -> Iterator[Metric]:
 
 OUTBOXES: Final = {
     "notice": "SELECT count(*), min(created_at) FROM accounts_notice WHERE sent_at IS NULL",
+    "letter": "SELECT count(*), min(created_at) FROM accounts_letter WHERE sent_at IS NULL AND used_at IS NULL",
     "webhook": "SELECT count(*), min(created_at) FROM accounts_delivery WHERE next_attempt_at IS NOT NULL",
     "alarm": "SELECT count(*), min(created_at) FROM settlement_alarm WHERE sent_at IS NULL",
 }

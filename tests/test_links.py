@@ -62,3 +62,19 @@ def test_what_the_operator_gives_stands_above_ours() -> None:
     said = settings_say(code, **PRODUCTION | {"DATABASE_URL": url})
     assert said.stdout.startswith("30 require 5 -c tcp_keepalives_idle=5 "), said.stderr
     assert said.stdout.strip().endswith(" -c statement_timeout=9s")
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("/app/.venv/bin/gunicorn -c python:iss_billing.serving iss_billing.wsgi", "iss web"),
+        ("/app/.venv/bin/celery -A iss_billing worker --concurrency 1", "iss worker"),
+        ("python -m celery -A iss_billing worker --queues webhooks --pool threads", "iss webhooks"),
+        ("celery -A iss_billing beat --pidfile=", "iss beat"),
+        ("manage.py settle --through 2026-03-01", "iss settle"),
+        ("-c", "iss -c"),
+        ("", "iss "),
+    ],
+)
+def test_a_process_says_at_postgresql_what_it_is(command: str, name: str) -> None:
+    assert links.process_name(command.split(" ")) == name

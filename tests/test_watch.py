@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
 from accounts.keys import make_key
+from accounts.logins import ask_sign_up
 from accounts.models import Account
 from iss_billing import logs, probes
 from iss_billing.celery import app
@@ -122,6 +123,7 @@ def test_metrics_tell_of_the_night_the_money_and_what_waits(clock: Any, redis: R
     from settlement.metering import collect
 
     collect()
+    ask_sign_up(name="new", email="new@example.com", language="en", now=at("2026-03-04T23:00"))
     shown = scrape()
     assert shown["iss_settlement_lag_days"] == 1, "the 4th has ended and no run has come to it"
     assert (shown["iss_usage_waiting_account_days"], shown["iss_usage_oldest_waiting_days"]) == (1, 1)
@@ -139,6 +141,7 @@ def test_metrics_tell_of_the_night_the_money_and_what_waits(clock: Any, redis: R
     assert shown["iss_arrears_yuan stage=suspended"] == pytest.approx(owed)
     assert shown["iss_outbox_waiting kind=notice"] >= 1
     assert shown["iss_outbox_oldest_seconds kind=notice"] == pytest.approx(31 * 3600, abs=60)
+    assert shown["iss_outbox_waiting kind=letter"] == 1
     assert shown["iss_usage_partitions_ahead"] >= 0
     assert shown["iss_database_bytes"] > 10**6
 
