@@ -16,6 +16,7 @@ from django.utils import timezone
 from accounts.keys import make_key
 from accounts.models import Account, ApiKey, AuditEntry, Notice, Transfer, User
 from accounts.opening import open_account
+from iss_billing.staff import FirstPages
 from packs.models import Item, Order, Pack, PackType, Sku, SkuPrice, TariffPrice
 from settlement.models import Bill, SettlementRun
 from tests.conftest import made_once
@@ -247,3 +248,13 @@ def test_staff_without_the_right_neither_move_money_nor_change_prices(world: Acc
         for response in (client.get(url), client.post(url, {"amount_0": "5", "reference": "r", "reason": "r"})):
             assert response.status_code == 403
     assert everything() == before
+
+
+def test_a_list_counts_no_more_rows_than_its_pages_show(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = reverse("admin:accounts_account_changelist")
+    oldest = [opened(name) for name in ("alice", "bob", "carol")][0]
+    assert f"{Account.objects.count()} accounts" in desk.get(address).content.decode()
+    monkeypatch.setattr(FirstPages, "MOST", 2)
+    page = desk.get(address).content.decode()
+    assert "the first 2; search or filter for others" in page
+    assert url_of(oldest, "change") in desk.get(address, {"q": "alice"}).content.decode()

@@ -81,6 +81,7 @@ def test_the_first_sign_in_sets_it_up_and_later_ones_ask_for_it(carol: User, clo
     client, key, codes = enrolled(carol)
     assert is_in(client)
     assert len(set(codes)) == 10
+    assert f'href="{reverse("admin:second-factor-codes")}"' in client.get("/admin/").content.decode()
     [entry] = AuditEntry.objects.all()
     assert (entry.action, entry.user) == ("login.second_factor", carol)
 
@@ -101,7 +102,8 @@ def test_a_code_on_paper_counts_once_and_is_stored_as_a_hash(carol: User, clock:
     stored = set(StaticToken.objects.values_list("token", flat=True))
     assert not stored & {code.replace("-", "") for code in codes}
     first = signed_in(carol)
-    first.post(FACTOR, {"code": f" {codes[0].upper()} "})
+    said = first.post(FACTOR, {"code": f" {codes[0].upper()} "}, follow=True).content.decode()
+    assert "ask an administrator to reset your second factor" in said
     assert is_in(first)
     second = signed_in(carol)
     assert "was used before" in complaints(second.post(FACTOR, {"code": codes[0]}, follow=True))
