@@ -252,7 +252,7 @@ def test_staff_without_the_right_neither_move_money_nor_change_prices(world: Acc
 
 def test_a_list_counts_no_more_rows_than_its_pages_show(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     address = reverse("admin:accounts_account_changelist")
-    oldest = [opened(name) for name in ("alice", "bob", "carol")][0]
+    oldest, *_others = [opened(name) for name in ("alice", "bob", "carol")]
     assert f"{Account.objects.count()} accounts" in desk.get(address).content.decode()
     monkeypatch.setattr(FirstPages, "MOST", 2)
     page = desk.get(address).content.decode()
