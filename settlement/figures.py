@@ -25,8 +25,6 @@ from settlement.partitions import partition_days
 log = logging.getLogger(__name__)
 
 USAGE: Final = Counter("iss_usage_events", "Usage events sent to us: accepted, duplicate, or refused why.", ["outcome"])
-for _outcome in ("accepted", "duplicate"):
-    USAGE.labels(_outcome)  # 0 is a figure too
 QUEUES: Final = ("celery", "webhooks")
 PATIENCE_MS: Final = 5_000
 """How long one statement may take: who watches must not be a burden."""

@@ -59,6 +59,12 @@ def test_production_is_safe() -> None:
     assert done.stdout.split() == safe, done.stderr
 
 
+def test_only_the_web_processes_need_the_folder_of_what_they_count() -> None:
+    code = "import django; django.setup(); import iss_billing.urls, iss_billing.celery; print('up')"
+    done = settings_say(code, **PRODUCTION, PROMETHEUS_MULTIPROC_DIR="/nowhere/metrics")
+    assert done.stdout.strip() == "up", done.stderr
+
+
 def test_mails_lead_somewhere() -> None:
     several = PRODUCTION | {"ALLOWED_HOSTS": ".example.com,billing.example.com"}
     assert "not set: SITE_URL" in settings_say("settings.DEBUG", **several).stderr
