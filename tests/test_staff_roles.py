@@ -322,11 +322,11 @@ def test_each_role_sees_and_does_what_is_its_own_and_nothing_else(role: str, wor
 def test_no_list_takes_an_action_that_is_not_the_roles(role: str, world: Account, site: Site) -> None:
     client = site.asker(signed_in(role))
     before = everything()
-    for model, site in admin.site._registry.items():
+    for model, listed in admin.site._registry.items():
         label = model._meta.label_lower
         row = model._default_manager.order_by("pk").last()
         url = reverse(f"admin:{label.replace('.', '_')}_changelist")
-        for action in {"delete_selected", *ACTIONS.get(label, {}), *(getattr(site, "actions", None) or ())}:
+        for action in {"delete_selected", *ACTIONS.get(label, {}), *(getattr(listed, "actions", None) or ())}:
             if role not in ACTIONS.get(label, {}).get(str(action), NOBODY):
                 client.post(url, FORM | {"action": str(action), "_selected_action": str(row.pk if row else 1)})
     assert everything() == before
