@@ -15,7 +15,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 2
+WORKERS ?= 3
 export PYTHONUNBUFFERED := 1
 
 .PHONY: run test lint audit backup restore deploy-check bench lighthouse load attack scaleout torture messages
