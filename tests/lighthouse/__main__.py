@@ -17,6 +17,8 @@ from tests.browser import ARGUMENTS, NAMES
 from tests.lighthouse.site import PROXY, ROOT, VAR, served
 
 CATEGORIES: Final = ("performance", "accessibility", "best-practices")
+TRIES: Final = 3
+"""Of one run: at times the browser is not recorded."""
 LEAST: Final = 95
 METRICS: Final = {
     "first-contentful-paint": "first paint, ms",
@@ -50,6 +52,11 @@ def measure(program: Path, address: str, headers: Path) -> Run:
     command = [str(program), address, "--output=json", "--quiet", f"--extra-headers={headers}"]
     command += [f"--only-categories={','.join(CATEGORIES)}", f"--chrome-flags={flags}"]
     env = dict(os.environ) | ({"CHROME_PATH": chromium} if chromium else {})
+    for _again in range(TRIES - 1):
+        done = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=False)
+        if not done.returncode:
+            return summary(json.loads(done.stdout))
+        print(f"no run of {address}: once more", flush=True)  # noqa: T201 - the browser was not recorded, or not found
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True)
     return summary(json.loads(done.stdout))
 
