@@ -17,11 +17,12 @@ from iss_billing.money import parse_decimal
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
     TabularInline = admin.TabularInline[Any, Any]
+    AnyPaginator = Paginator[Any]
 else:
-    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
+    ModelAdmin, TabularInline, AnyPaginator = admin.ModelAdmin, admin.TabularInline, Paginator
 
 
-class FirstPages(Paginator):
+class FirstPages(AnyPaginator):
     """Counts so many rows and no more, however many there are: the rest is found by search and filter."""
 
     MOST = 10_000
