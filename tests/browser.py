@@ -12,6 +12,15 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+WITHOUT = (
+    # no page of the browser's own about each of ours: its buttons and address bar are such pages, each with a process
+    "WebUIReloadButton", "WebUIOmniboxPopup", "WebUIOmniboxFullPopup", "WebUIOmniboxAimPopup",
+    # what playwright turns off; of two lists the browser reads the last
+    "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades",
+    "HttpsFirstBalancedModeAutoEnable", "LensOverlay", "MediaRouter", "PaintHolding", "ThirdPartyStoragePartitioning",
+    "AvoidCorsURLLoaderRestartOnRedirect", "TcpPortRandomizationWin", "OptimizationHints", "NetworkTimeServiceQuerying",
+    "AimEnabled", "PreconnectToSearch",
+)  # fmt: skip
 ARGUMENTS = [
     "--no-sandbox",  # as root there is none; it only ever sees our own pages
     "--disable-quic",
@@ -20,6 +29,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--force-color-profile=srgb",
+    f"--disable-features={','.join(WITHOUT)}",
 ]
 PACKAGES = "chromium fonts-noto-cjk"
 
