@@ -42,22 +42,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: number for number, name in enumerate(LONG)}
 
     def turn(item: pytest.Item) -> tuple[int, int]:
-        marker = item.get_closest_marker("django_db")
         place = rank.get(item.nodeid.partition("::")[0].rpartition("/")[2].removesuffix(".py"), len(LONG))
-        if marker is None:
+        transactional = _is_transactional(item)
+        if transactional is None:
             return (0, place) if place < len(LONG) else (3, 0)
-        return (2, place) if marker.kwargs.get("transaction") else (1, 0)  # as pytest-django has them
+        return (2, place) if transactional else (1, 0)  # as pytest-django has them
 
     items.sort(key=turn)
+
+
+def _is_transactional(item: pytest.Item) -> bool | None:
+    """Whether a test commits; None for one without a database, by its mark or by what it asks for."""
+    marker = item.get_closest_marker("django_db")
+    names = getattr(item, "fixturenames", ())
+    if marker is None and "db" not in names and "transactional_db" not in names:
+        return None
+    return "transactional_db" in names or bool(marker and marker.kwargs.get("transaction"))
 
 
 @pytest.fixture(autouse=True)
 def catalogue(request: pytest.FixtureRequest) -> None:
     """The launch catalogue in the database of every test that has one; a transactional test empties all tables."""
-    marker = request.node.get_closest_marker("django_db")
-    if marker is None:
+    transactional = _is_transactional(request.node)
+    if transactional is None:
         return
-    transactional = marker.kwargs.get("transaction", False)
     assert not (transactional and connection.in_atomic_block), "what is made once a module stands in this test's way"
     request.getfixturevalue("transactional_db" if transactional else "db")
     see_to_catalogue()
