@@ -17,9 +17,9 @@ from tests.bench import database, entitlements, growth, ingest, night
 from tests.bench.database import BASE, BEGAN_WITH, ROOT, connect, fresh_copy
 from tests.bench.report import write
 
-SIZES = {"small": (10_000, 100_000, 200), "full": (100_000, 1_000_000, 1_000)}
+SIZES = {"small": (10_000, 100_000, 100), "full": (100_000, 1_000_000, 1_000)}
 """Accounts, events, and the accounts that the loop is given."""
-GROWTH = {"small": (2_000, 10_000), "full": (10_000, 100_000, 1_000_000)}
+GROWTH = {"small": (2_000, 8_000), "full": (10_000, 100_000, 1_000_000)}
 FLOOR_SHARD = 10_000
 
 Figures = dict[str, float | int | str]
@@ -41,7 +41,7 @@ def main(size: str) -> None:
     few = size == "small"
     parts: list[Callable[[], None]] = [
         lambda: _settlement(figures, accounts, sample, 1 if few else 3),
-        lambda: figures.update(entitlements.measure(seconds=1.5 if few else 4.0)),
+        lambda: figures.update(entitlements.measure(seconds=1.0 if few else 4.0)),
         lambda: ingest.measure(figures, 20_000 if few else 200_000, 50_000 if few else 1_000_000),
         lambda: growth.measure_giant(figures, *((6_000, 100) if few else (50_000, 1_000))),
         lambda: growth.measure(figures, GROWTH[size], 1 if few else growth.RUNS),
