@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import BigIntegerField, Q, QuerySet
 
 from iss_billing.days import day_of
 from packs.models import Item
@@ -110,6 +110,8 @@ def advance(run_id: int, clock: datetime) -> list[int]:
 
     Of several callers at once one plans, so each shard is handed out once. With no day left the run is finished.
     """
+    if SettlementShard.objects.filter(run=run_id, done_at=None).exists():
+        return []  # after every shard but the last; asked without the lock, which would have to be written down
     with transaction.atomic():
         run = SettlementRun.objects.select_for_update().get(pk=run_id)
         if run.finished_at or run.shards.filter(done_at=None).exists():
@@ -137,22 +139,34 @@ def _pending(run: SettlementRun) -> QuerySet[PendingDay]:
     return pending.filter(account=run.account_id) if run.account_id else pending
 
 
+NEXT_SHARDS = """
+WITH RECURSIVE shard (first, last) AS (
+    SELECT NULL::bigint, %(after)s::bigint
+    UNION ALL
+    SELECT next.first, next.last FROM shard CROSS JOIN LATERAL (
+        SELECT min(account_id) AS first, max(account_id) AS last FROM (
+            SELECT account_id FROM settlement_pendingday AS pending
+            WHERE day = %(day)s AND account_id > shard.last AND account_id <= %(until)s
+              AND ((SELECT min(day) FROM settlement_pendingday) = %(day)s OR NOT EXISTS (
+                  SELECT FROM settlement_pendingday AS older
+                  WHERE older.account_id = pending.account_id AND older.day < %(day)s
+              ))
+            ORDER BY account_id LIMIT %(shard)s
+        ) AS part
+    ) AS next WHERE shard.last IS NOT NULL
+) SELECT first, last FROM shard WHERE first IS NOT NULL
+"""
+"""One pass along the index, for nobody settles anything meanwhile; who waits is asked only where a day was left."""
+
+
 def _ranges(day: date, account_id: int | None) -> list[tuple[int, int]]:
     """The pending accounts of a day, without those that have an older day pending, as id ranges of a shard each.
 
     One account alone, if one is given.
     """
+    after, until = (0, BigIntegerField.MAX_BIGINT) if account_id is None else (account_id - 1, account_id)
     with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT min(account_id), max(account_id) FROM (
-                SELECT account_id, (row_number() OVER (ORDER BY account_id) - 1) / %s AS shard
-                FROM (SELECT DISTINCT account_id FROM settlement_pendingday AS pending
-                      WHERE day = %s AND account_id = coalesce(%s, account_id) AND NOT EXISTS (
-                    SELECT FROM settlement_pendingday AS older
-                    WHERE older.account_id = pending.account_id AND older.day < pending.day)) AS account
-            ) AS sharded GROUP BY shard ORDER BY shard""",
-            [SHARD, day, account_id],
-        )
+        cursor.execute(NEXT_SHARDS, {"day": day, "after": after, "until": until, "shard": SHARD})
         return list(cursor.fetchall())
 
 
