@@ -7,15 +7,16 @@ from uuid import uuid4
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from accounts import audit_log
+from accounts import audit_log, standing
 from accounts.acting import Doing, Refused, act_page, require
 from accounts.ledger import ReferenceReused, record_adjustment, record_top_up
 from accounts.models import Account, Transfer
@@ -61,6 +62,40 @@ class AdjustmentForm(TopUpForm):
         self.fields["amount"].help_text = _("Above 0 in the customer's favour, below 0 against.")
 
 
+STANDINGS: dict[standing.Standing, Promise] = {
+    standing.Standing.ACTIVE: pgettext_lazy("standing", "active"),
+    standing.Standing.ARREARS: gettext_lazy("in arrears"),
+    standing.Standing.SUSPENDED: gettext_lazy("suspended"),
+    standing.Standing.RECLAIMED: gettext_lazy("resources reclaimed"),
+}
+
+
+class StandingFilter(admin.SimpleListFilter):
+    """By standing at this moment, as the balance and the clock say (rules 6); closed accounts by themselves."""
+
+    title = gettext_lazy("standing")
+    parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Every standing, and closed."""
+        return [*((one.value, STANDINGS[one]) for one in standing.Standing), ("closed", gettext_lazy("closed"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Account]) -> QuerySet[Account]:
+        """The accounts of one: by an index of those in arrears."""
+        now, asked = timezone.now(), self.value()
+        if asked == "closed":
+            return queryset.filter(closed_at__isnull=False)
+        if asked == standing.Standing.ACTIVE:
+            return queryset.filter(arrears_since=None)
+        indebted = queryset.filter(arrears_since__isnull=False)
+        suspended, reclaimed = now - standing.GRACE, now - standing.RECLAIM_AFTER
+        if asked == standing.Standing.ARREARS:
+            return indebted.filter(arrears_since__gt=suspended)
+        if asked == standing.Standing.SUSPENDED:
+            return indebted.filter(arrears_since__lte=suspended, arrears_since__gt=reclaimed)
+        return indebted.filter(arrears_since__lte=reclaimed) if asked == standing.Standing.RECLAIMED else queryset
+
+
 class Act(NamedTuple):
     """What staff may do with an account: the page that asks, and for whom it is."""
 
@@ -92,8 +127,9 @@ class AccountAdmin(LookOnly):
 
     change_form_template = "admin/accounts/account/change_form.html"
     list_display = ("id", "name", "user", "balance_money", "standing", "arrears_since", "opened_at")
+    list_display_links = ("id", "name")
     search_fields = ("=id", "name", "user__email")
-    list_filter = (("arrears_since", admin.EmptyFieldListFilter),)
+    list_filter = (StandingFilter,)
     list_select_related = ("user",)
     ordering = ("-id",)
     fields = readonly_fields = (
@@ -106,6 +142,10 @@ class AccountAdmin(LookOnly):
         "arrears_since",
         "language",
     )
+
+    def history_of(self, object_id: str) -> dict[str, str]:
+        """All that was done for the customer."""
+        return {"account__id__exact": object_id}
 
     @admin.display(description=gettext_lazy("balance"), ordering="balance")
     def balance_money(self, account: Account) -> str:
@@ -120,7 +160,9 @@ class AccountAdmin(LookOnly):
     @admin.display(description=gettext_lazy("standing"))
     def standing(self, account: Account) -> str:
         """At this moment."""
-        return str(account.standing_at(timezone.now()))
+        if account.closed_at:
+            return str(_("closed"))
+        return str(STANDINGS[account.standing_at(timezone.now())])
 
     def get_urls(self) -> list[URLPattern]:
         """With the acts."""

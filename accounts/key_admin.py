@@ -36,6 +36,8 @@ class ApiKeyForm(forms.Form):
         label=gettext_lazy("expires"), required=False, widget=AdminSplitDateTime, help_text=gettext_lazy("Or never.")
     )
 
+    reason = forms.CharField(label=gettext_lazy("reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for part, label in zip(self.fields["expires_at"].widget.widgets, (_("date"), _("time")), strict=True):
@@ -85,11 +87,12 @@ class ApiKeyAdmin(LookOnly):
         context = {**self.admin_site.each_context(request), "title": _("Make a key"), "opts": self.opts}
         if request.method == "POST" and form.is_valid():
             account: Account | None = form.cleaned_data.pop("account")
+            reason = form.cleaned_data.pop("reason")
             now = timezone.now()
             try:
                 with transaction.atomic():
                     key, plain = make_key(account_id=account.pk if account else None, now=now, **form.cleaned_data)
-                    audit_log.record("key.make", by=user, now=now, subject=key)
+                    audit_log.record("key.make", by=user, now=now, subject=key, reason=reason)
             except (TooManyKeys, AccountClosed) as error:
                 form.add_error("account", str(error))
             else:

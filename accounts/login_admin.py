@@ -4,23 +4,25 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import UserChangeForm
+from django.contrib.auth.forms import SetPasswordMixin, UserChangeForm, UserCreationForm
 from django.contrib.auth.models import Group
-from django.core.exceptions import PermissionDenied
-from django.db import transaction
-from django.db.models import Model
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.debug import sensitive_post_parameters
 
-from accounts import audit_log, second_factor
-from accounts.acting import Doing, Refused, act_page, require
+from accounts import audit_log, logins, second_factor
+from accounts.acting import Doing, ReasonForm, Refused, act_page, require
 from accounts.models import Account, User
 from iss_billing.roles import NAMES
+from iss_billing.staff import KeptHistory
 
 audit_log.WORDS |= {
     "login.make": gettext_lazy("made a login"),
@@ -29,6 +31,7 @@ audit_log.WORDS |= {
     "login.reset_second_factor": gettext_lazy("reset a second factor"),
 }
 KEPT = ("email", "is_active", "is_staff", "is_superuser")
+RIGHTS = {"is_active", "is_staff", "groups", "is_superuser"}
 
 
 class RolesField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
@@ -39,8 +42,8 @@ class RolesField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
         return str(NAMES.get(obj.name, obj.name))
 
 
-class LoginForm(UserChangeForm):  # type: ignore[type-arg]
-    """A login, and why it is changed."""
+class Login(ReasonForm):
+    """What is asked about a login, new or not."""
 
     groups = RolesField(
         label=gettext_lazy("roles"),
@@ -48,16 +51,56 @@ class LoginForm(UserChangeForm):  # type: ignore[type-arg]
         required=False,
         widget=forms.CheckboxSelectMultiple,
     )
-    reason = forms.CharField(label=gettext_lazy("reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
+
+    def clean_email(self) -> str:
+        """In lower case, as logins are kept and looked for."""
+        return str(self.cleaned_data["email"]).lower()
+
+
+class LoginForm(Login, UserChangeForm):  # type: ignore[type-arg]
+    """A login, and why it is changed; nobody takes rights from himself, or gives himself any."""
+
+    changed_by: Any = None
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse one's own rights."""
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance == self.changed_by and RIGHTS & set(self.changed_data):
+            raise ValidationError(_("Your own rights are changed by another administrator."))
+        return data
+
+
+class NewLoginForm(Login, UserCreationForm):  # type: ignore[type-arg]
+    """A new login with its roles, and why it is made."""
+
+    class Meta:
+        model = User
+        fields = ("email", "is_staff", "groups")
+
+
+class PasswordForm(SetPasswordMixin, ReasonForm):
+    """A new password for somebody's login, and why."""
+
+    password1, password2 = SetPasswordMixin.create_password_fields()
+    user: Any = None
+    field_order = ("password1", "password2", "reason")
+
+    def clean(self) -> dict[str, Any]:
+        """Twice the same, and not easily guessed."""
+        self.validate_passwords()
+        self.validate_password_for_user(self.user)
+        return super().clean() or self.cleaned_data
 
 
 @admin.register(User)
-class LoginAdmin(UserAdmin):  # type: ignore[type-arg]
+class LoginAdmin(KeptHistory, UserAdmin):  # type: ignore[type-arg]
     """Logins; nobody but a superuser touches a superuser, or makes one, and none is ever deleted."""
 
     change_form_template = "admin/accounts/user/change_form.html"
     actions = None
     form = LoginForm
+    add_form = NewLoginForm
+    add_form_template = "admin/change_form.html"
     list_display = ("email", "is_staff", "role_names", "is_active", "date_joined")
     list_filter = ("is_staff", "is_active", "groups")
     search_fields = ("email",)
@@ -69,7 +112,10 @@ class LoginAdmin(UserAdmin):  # type: ignore[type-arg]
         (gettext_lazy("rights"), {"fields": ("is_active", "is_staff", "groups", "is_superuser", "reason")}),
         (gettext_lazy("dates"), {"fields": ("last_login", "date_joined")}),
     )
-    add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "usable_password", "password1", "password2")}),)
+    add_fieldsets = (
+        (None, {"classes": ("wide",), "fields": ("email", "password1", "password2")}),
+        (gettext_lazy("rights"), {"fields": ("is_staff", "groups", "reason")}),
+    )
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """With the roles."""
@@ -85,6 +131,11 @@ class LoginAdmin(UserAdmin):  # type: ignore[type-arg]
         fields = super().get_readonly_fields(request, obj)
         return [name for name in fields if name != "is_superuser"] if request.user.is_superuser else fields
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """The form, which knows who fills it in."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        return type(form.__name__, (form,), {"changed_by": request.user})
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """An administrator does not change who is above."""
         above = obj is not None and obj.is_superuser and not request.user.is_superuser
@@ -97,27 +148,54 @@ class LoginAdmin(UserAdmin):  # type: ignore[type-arg]
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """The roles are saved with the login, and what changed is kept, in the transaction of the page."""
         super().save_related(request, form, formsets, change)
-        user = form.instance
+        user, now = form.instance, timezone.now()
         data: dict[str, Any] = {name: getattr(user, name) for name in KEPT}
         data["roles"] = sorted(user.groups.values_list("name", flat=True))
         data["changed"] = [name for name in form.changed_data if name != "reason"]
-        self._keep("login.change" if change else "login.make", request, user, form.cleaned_data.get("reason", ""), data)
+        entry = audit_log.record(
+            "login.change" if change else "login.make",
+            by=require(request, "accounts.change_user"),
+            now=now,
+            subject=user,
+            account=Account.objects.filter(user=user).first(),
+            reason=form.cleaned_data["reason"],
+            data=data,
+        )
+        if change and "email" in form.changed_data:
+            logins.readdressed(user, old=form.initial["email"], reference=f"staff:{entry.pk}", now=now)
 
+    @method_decorator(sensitive_post_parameters())
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        """Set a password, kept in the log with it."""
-        with transaction.atomic():
-            return super().user_change_password(request, id, form_url)
+        """Set a password; what follows is what follows when its owner does (rules 8.1)."""
+        require(request, "accounts.change_user")
+        user = get_object_or_404(User, pk=int(id) if id.isdecimal() and len(id) < 19 else 0)
+        if not self.has_change_permission(request, user):
+            raise PermissionDenied
 
-    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
-        """The admin calls it after a password, too, which no form of ours saved."""
-        if request.resolver_match and request.resolver_match.url_name == "auth_user_password_change":
-            self._keep("login.password", request, obj)
-        return super().log_change(request, obj, message)
+        def do(doing: Doing) -> str:
+            logins.set_password(user, doing.data["password1"], doing.now)
+            audit_log.record(
+                "login.password",
+                by=doing.by,
+                now=doing.now,
+                subject=user,
+                account=Account.objects.filter(user=user).first(),
+                reason=doing.reason,
+            )
+            if user.pk == doing.by.pk:
+                update_session_auth_hash(request, user)
+            return _("The password is set. All other sessions of the login are signed out.")
 
-    def _keep(self, action: str, request: HttpRequest, user: Any, reason: str = "", data: Any = None) -> None:
-        account = Account.objects.filter(user=user).first()
-        by = require(request, "accounts.change_user")
-        audit_log.record(action, by=by, now=timezone.now(), subject=user, account=account, reason=reason, data=data)
+        return act_page(
+            request,
+            permission="accounts.change_user",
+            original=user,
+            title=_("Set the password"),
+            form=type("SetPassword", (PasswordForm,), {"user": user}),
+            facts=[(_("login"), user.email)],
+            do=do,
+            back=reverse("admin:accounts_user_change", args=[user.pk]),
+        )
 
     def get_urls(self) -> list[URLPattern]:
         """With the acts."""

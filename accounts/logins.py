@@ -112,6 +112,15 @@ def change_email(letter: Letter, now: datetime) -> None:
         _tell(user, Notice.Type.EMAIL_CHANGED, f"letter:{letter.pk}", data, now)
 
 
+def readdressed(user: User, *, old: str, reference: str, now: datetime) -> None:
+    """Staff gave the login another address: links that wait lead nowhere, and both addresses are told."""
+    with transaction.atomic():
+        _lock(user)
+        letters.void(user, ADDRESS_KINDS, now)
+        data = {"old": old, "new": user.email, "mail_to": [old, user.email]}
+        _tell(user, Notice.Type.EMAIL_CHANGED, reference, data, now)
+
+
 def ask_contact(*, user: User, email: str, language: str, now: datetime) -> bool:
     """Ask the owner of an address whether bills may go there. False where it has had a letter a moment ago."""
     with transaction.atomic():

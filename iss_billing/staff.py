@@ -4,9 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import models
+from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.functional import cached_property
 from djmoney.forms import MoneyField
 from djmoney.money import Money
@@ -18,8 +22,10 @@ if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
     TabularInline = admin.TabularInline[Any, Any]
     AnyPaginator = Paginator[Any]
+    InlineFormSet = BaseInlineFormSet[Any, Any, Any]
 else:
     ModelAdmin, TabularInline, AnyPaginator = admin.ModelAdmin, admin.TabularInline, Paginator
+    InlineFormSet = BaseInlineFormSet
 
 
 class FirstPages(AnyPaginator):
@@ -39,7 +45,23 @@ class FirstPages(AnyPaginator):
         return self.count >= self.MOST
 
 
-class LookOnly(ModelAdmin):
+class KeptHistory:
+    """The history of a row is what the audit log has of it: the admin's own knows nothing of our acts."""
+
+    def history_of(self, object_id: str) -> dict[str, str]:
+        """The filter of the audit log."""
+        return {"subject": self.opts.label_lower, "subject_id": object_id}  # type: ignore[attr-defined]
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Lead there."""
+        if not self.has_view_permission(request):  # type: ignore[attr-defined]
+            raise PermissionDenied
+        return redirect(reverse("admin:accounts_auditentry_changelist", query=self.history_of(object_id)))
+
+
+class LookOnly(KeptHistory, ModelAdmin):
     """Staff may look at these rows; what changes them are the writers."""
 
     actions = None
@@ -59,9 +81,25 @@ class LookOnly(ModelAdmin):
         return False
 
 
-class LookOnlyInline(TabularInline):
-    """Rows below another, to look at."""
+class FirstRows(InlineFormSet):
+    """So many rows and no more, in the order of the inline; `cut` when there are others."""
 
+    MOST = 200
+    cut = False
+    _first: list[Any] | None = None
+
+    def get_queryset(self) -> Any:
+        """The first of them."""
+        if self._first is None:
+            rows = list(super().get_queryset()[: self.MOST + 1])
+            self._first, self.cut = rows[: self.MOST], len(rows) > self.MOST
+        return self._first
+
+
+class LookOnlyInline(TabularInline):
+    """Rows below another, to look at: the first of them, in the order that the inline says."""
+
+    formset = FirstRows
     template = "admin/parts/look_only.html"
     extra = 0
     can_delete = False

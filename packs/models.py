@@ -155,7 +155,7 @@ class Sku(models.Model):
     class Meta:
         ordering = ["position"]
         verbose_name = "SKU"
-        verbose_name_plural = "SKUs"
+        verbose_name_plural = _("SKUs")
         constraints = [models.CheckConstraint(name="sku_quantity_positive", condition=Q(quantity__gt=0))]
 
     def __str__(self) -> str:

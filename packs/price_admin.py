@@ -52,10 +52,10 @@ class SkuAdmin(LookOnly):
     """Packs and their prices."""
 
     inlines = (SkuPriceHistory,)
-    list_display = ("code", "pack_type", "quantity", "price_now")
+    list_display = ("code", "pack_type", "size", "price_now")
     list_filter = ("pack_type",)
     search_fields = ("code",)
-    fields = readonly_fields = ("code", "pack_type", "quantity", "valid_until", "price_now")
+    fields = readonly_fields = ("code", "pack_type", "size", "valid_until", "price_now")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sku]:
         """With the price in force."""
@@ -63,6 +63,11 @@ class SkuAdmin(LookOnly):
         in_force = prices.order_by("-effective_at", "-id").annotate(now=IN_FORCE).values("now")[:1]
         rows: QuerySet[Sku] = super().get_queryset(request)
         return rows.select_related("pack_type").annotate(in_force=Subquery(in_force))
+
+    @admin.display(description=_("size"), ordering="quantity")
+    def size(self, sku: Sku) -> str:
+        """As the shop shows it."""
+        return str(formats.size(sku.quantity, sku.pack_type.unit))
 
     @admin.display(description=_("price in force"))
     def price_now(self, sku: Any) -> str:

@@ -1,6 +1,9 @@
 """Staff: bills to look at; packs with the refund that rules 4.7 leaves to staff."""
 
+from datetime import date, datetime
+
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -21,11 +24,26 @@ from settlement.staff_refunds import refund_used_pack, staff_refund_amount
 
 
 class DrawdownInline(LookOnlyInline):
-    """What was drawn from a pack."""
+    """What was drawn from a pack, the latest first."""
 
     model = Drawdown
-    fields = readonly_fields = ("line", "quantity", "remaining_after", "recognised_money")
-    ordering = ("id",)
+    fields = readonly_fields = ("line", "drawn_quantity", "left_quantity", "recognised_money")
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Drawdown]:
+        """With what a row names."""
+        rows: QuerySet[Drawdown] = super().get_queryset(request)
+        return rows.select_related("line__bill", "line__item", "pack__pack_type")
+
+    @admin.display(description=gettext_lazy("quantity"))
+    def drawn_quantity(self, drawdown: Drawdown) -> str:
+        """In the unit of the pack."""
+        return str(formats.quantity(drawdown.quantity, drawdown.pack.pack_type.unit))
+
+    @admin.display(description=gettext_lazy("remaining after"))
+    def left_quantity(self, drawdown: Drawdown) -> str:
+        """In the unit of the pack."""
+        return str(formats.quantity(drawdown.remaining_after, drawdown.pack.pack_type.unit))
 
     @admin.display(description=gettext_lazy("recognised"))
     def recognised_money(self, drawdown: Drawdown) -> str:
@@ -39,26 +57,55 @@ class PackAdmin(LookOnly):
 
     change_form_template = "admin/packs/pack/change_form.html"
     inlines = (DrawdownInline,)
-    list_display = ("id", "account", "sku", "total", "remaining", "price_paid", "purchased_at", "refunded_at")
+    list_display = (
+        "id",
+        "account",
+        "what",
+        "total_quantity",
+        "remaining_quantity",
+        "price_paid",
+        "purchased_at",
+        "given_back_at",
+    )
     list_filter = ("pack_type",)
     search_fields = ("=id", "account__name", "=account__id")
-    list_select_related = ("account", "sku")
+    list_select_related = ("account", "sku", "pack_type")
     ordering = ("-id",)
     fields = readonly_fields = (
         "account",
-        "sku",
-        "total",
-        "remaining",
+        "what",
+        "total_quantity",
+        "remaining_quantity",
         "price_paid",
         "recognised_money",
         "refunded_money",
         "purchased_at",
         "effective_day",
         "valid_until",
-        "refunded_at",
+        "given_back_at",
     )
 
-    @admin.display(description=gettext_lazy("price paid"))
+    @admin.display(description=gettext_lazy("pack"), ordering="sku__position")
+    def what(self, pack: Pack) -> str:
+        """The type and the code of the size."""
+        return f"{pack.pack_type.name} ({pack.sku.code})"
+
+    @admin.display(description=gettext_lazy("total"), ordering="total")
+    def total_quantity(self, pack: Pack) -> str:
+        """In the unit of the type."""
+        return str(formats.size(pack.total, pack.pack_type.unit))
+
+    @admin.display(description=gettext_lazy("remaining"), ordering="remaining")
+    def remaining_quantity(self, pack: Pack) -> str:
+        """In the unit of the type."""
+        return str(formats.quantity(pack.remaining, pack.pack_type.unit))
+
+    @admin.display(description=gettext_lazy("refunded at"), ordering="refunded_at")
+    def given_back_at(self, pack: Pack) -> datetime | None:
+        """When it was refunded."""
+        return pack.refunded_at
+
+    @admin.display(description=gettext_lazy("price paid"), ordering="price")
     def price_paid(self, pack: Pack) -> str:
         """What was paid."""
         return str(formats.money(pack.price))
@@ -81,7 +128,8 @@ class PackAdmin(LookOnly):
     def refund(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Refund what a pack is still worth, with a reason."""
         require(request, "packs.change_pack")
-        pack = get_object_or_404(Pack.objects.select_related("account", "sku"), pk=pk)
+        pack = get_object_or_404(Pack.objects.select_related("account", "sku", "pack_type"), pk=pk)
+        unit = pack.pack_type.unit
 
         def do(doing: Doing) -> str:
             try:
@@ -105,9 +153,9 @@ class PackAdmin(LookOnly):
             title=_("Refund pack %(pack)s") % {"pack": pk},
             facts=[
                 (_("account"), pack.account),
-                (_("pack"), pack.sku),
+                (_("pack"), self.what(pack)),
                 (_("price paid"), formats.money(pack.price)),
-                (_("drawn"), f"{pack.drawn:,} / {pack.total:,}"),
+                (_("drawn"), f"{formats.quantity(pack.drawn, unit)} / {formats.size(pack.total, unit)}"),
                 (_("to the balance"), formats.money(staff_refund_amount(pack))),
             ],
             do=do,
@@ -119,8 +167,36 @@ class BillLineInline(LookOnlyInline):
     """The lines of a bill."""
 
     model = BillLine
-    fields = readonly_fields = ("item", "region", "quantity", "drawn", "charged", "unit_price", "amount_money")
+    fields = readonly_fields = (
+        "item",
+        "region",
+        "used_quantity",
+        "drawn_quantity",
+        "charged_quantity",
+        "unit_price",
+        "amount_money",
+    )
     ordering = ("position",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BillLine]:
+        """With the items."""
+        rows: QuerySet[BillLine] = super().get_queryset(request)
+        return rows.select_related("item")
+
+    @admin.display(description=gettext_lazy("quantity"))
+    def used_quantity(self, line: BillLine) -> str:
+        """In the unit of the item."""
+        return str(formats.quantity(line.quantity, line.item.unit))
+
+    @admin.display(description=gettext_lazy("drawn"))
+    def drawn_quantity(self, line: BillLine) -> str:
+        """What packs covered."""
+        return str(formats.quantity(line.drawn, line.item.unit))
+
+    @admin.display(description=gettext_lazy("charged"))
+    def charged_quantity(self, line: BillLine) -> str:
+        """What packs did not."""
+        return str(formats.quantity(line.charged, line.item.unit))
 
     @admin.display(description=gettext_lazy("price"))
     def unit_price(self, line: BillLine) -> str:
@@ -138,7 +214,7 @@ class BillAdmin(LookOnly):
     """Bills."""
 
     inlines = (BillLineInline,)
-    list_display = ("id", "account", "day", "sequence", "due", "settled_at")
+    list_display = ("id", "account", "usage_day", "sequence", "due", "settled_at")
     list_filter = ("billing_mode",)
     search_fields = ("=id", "account__name", "=account__id")
     date_hierarchy = "day"
@@ -146,7 +222,7 @@ class BillAdmin(LookOnly):
     ordering = ("-id",)
     fields = readonly_fields = (
         "account",
-        "day",
+        "usage_day",
         "sequence",
         "billing_mode",
         "rated",
@@ -156,7 +232,12 @@ class BillAdmin(LookOnly):
         "settled_at",
     )
 
-    @admin.display(description=gettext_lazy("amount due"))
+    @admin.display(description=gettext_lazy("day of the usage"), ordering="day")
+    def usage_day(self, bill: Bill) -> date:
+        """The day that it bills."""
+        return bill.day
+
+    @admin.display(description=gettext_lazy("amount due"), ordering="amount_due")
     def due(self, bill: Bill) -> str:
         """In whole fen."""
         return str(formats.money(bill.amount_due))

@@ -7,10 +7,10 @@ from django.contrib import admin
 from django.db.models import BooleanField, Count, Exists, ExpressionWrapper, OuterRef, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext_lazy
 
 from accounts import audit_log, standing
-from accounts.account_admin import ACTS, AccountAdmin, Act, acts_for
+from accounts.account_admin import ACTS, STANDINGS, AccountAdmin, Act, acts_for
 from accounts.models import MODES, Account, AuditEntry, Notice, Payment, Transfer
 from accounts.modes import mode_on, pending_mode
 from accounts.notice_texts import text_of
@@ -38,12 +38,6 @@ ACTS += [
 FIRST = 8
 """Rows of each kind; the rest is a click away."""
 LANGUAGES = {"zh-hans": "中文", "en": "English"}
-STANDINGS = {
-    standing.Standing.ACTIVE: pgettext_lazy("standing", "active"),
-    standing.Standing.ARREARS: gettext_lazy("in arrears"),
-    standing.Standing.SUSPENDED: gettext_lazy("suspended"),
-    standing.Standing.RECLAIMED: gettext_lazy("resources reclaimed"),
-}
 
 
 @admin.register(Account)

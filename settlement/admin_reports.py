@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts import standing
+from accounts.account_admin import STANDINGS
 from accounts.models import Account, Transfer
 from iss_billing.days import day_of
 from iss_billing.desk import context_of, page
@@ -32,23 +32,20 @@ TREND = 24
 TABS: list[tuple[str, Promise]] = [
     ("reports", gettext_lazy("Revenue")),
     ("report-receivables", gettext_lazy("Receivables")),
-    ("report-movements", gettext_lazy("Moved by hand")),
+    ("report-movements", gettext_lazy("Top-ups, refunds, adjustments")),
     ("report-trial-balance", gettext_lazy("Trial balance")),
 ]
-STANDINGS: dict[str, Promise] = {
-    standing.Standing.ARREARS: gettext_lazy("in arrears"),
-    standing.Standing.SUSPENDED: gettext_lazy("suspended"),
-    standing.Standing.RECLAIMED: gettext_lazy("resources reclaimed"),
-}
 
 
 def _month(request: HttpRequest, today: date) -> date:
     """`?month=2026-03`; this month where nothing sensible is asked."""
-    text = request.GET.get("month", "")
+    text, this = request.GET.get("month", ""), today.replace(day=1)
     try:
-        return date.fromisoformat(f"{text}-01") if len(text) == 7 and text.isascii() else today.replace(day=1)
+        month = date.fromisoformat(f"{text}-01") if len(text) == 7 and text.isascii() else this
     except ValueError:
-        return today.replace(day=1)
+        return this
+    # no book has a month far from this one, and the last year that there is has no month after it
+    return month if 2000 <= month.year <= today.year + 1 else this
 
 
 def _format(request: HttpRequest) -> str | None:
@@ -181,7 +178,7 @@ def movements_page(request: HttpRequest) -> HttpResponseBase:
         }
         columns = [Column(title, width) for title, width in titles.items()]
         cells = (_movement(row) for row in rows.iterator(ROWS_AT_A_TIME))
-        return download(suffix, f"iss-movements-{month:%Y-%m}", _("Moved by hand"), columns, cells)
+        return download(suffix, f"iss-movements-{month:%Y-%m}", _("Top-ups, refunds, adjustments"), columns, cells)
     return _page(
         request,
         "report-movements",

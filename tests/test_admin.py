@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.db import connection
 from django.db.models import Model
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.keys import make_key
+from accounts.ledger import record_adjustment
 from accounts.models import Account, ApiKey, AuditEntry, Notice, Transfer, User
+from accounts.modes import switch_mode
 from accounts.opening import open_account
-from iss_billing.staff import FirstPages
+from iss_billing.staff import FirstPages, FirstRows
 from packs.models import Item, Order, Pack, PackType, Sku, SkuPrice, TariffPrice
 from settlement.models import Bill, SettlementRun
 from tests.conftest import made_once
@@ -258,3 +262,68 @@ def test_a_list_counts_no_more_rows_than_its_pages_show(desk: Client, monkeypatc
     page = desk.get(address).content.decode()
     assert "the first 2; search or filter for others" in page
     assert url_of(oldest, "change") in desk.get(address, {"q": "alice"}).content.decode()
+
+
+def test_figures_are_shown_with_their_units(desk: Client) -> None:
+    alice = opened()
+    switch_mode(account_id=alice.pk, mode="traffic", now=at("2026-03-04T10:00"))
+    [pack] = buy(alice, "traffic-down-1tb", "2026-03-05T09:00")
+    use(alice, "traffic.down", 1_234_000_000, "2026-03-05T10:00")
+    night("2026-03-06T02:00")
+    bill = Bill.objects.get(account=alice)
+    shown = {
+        url_of(pack): ("1 TB", "998.766000 GB", "1.234000 GB"),
+        reverse("admin:packs_pack_changelist"): ("1 TB", "998.766000 GB"),
+        url_of(pack, "refund"): ("1.234000 GB / 1 TB",),
+        url_of(bill): ("1.234000 GB",),
+        reverse("admin:packs_sku_changelist"): ("1 TB", "100,000 calls"),
+    }
+    for url, texts in shown.items():
+        page = desk.get(url).content.decode()
+        assert not [text for text in texts if text not in page], url
+        assert "000000000" not in page, url
+
+
+def test_rows_below_another_are_the_latest_and_never_all(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice = opened(balance="500")
+    [pack] = buy(alice, "pet-100k", "2026-03-01T09:00")
+    for number in range(1, 5):
+        use(alice, "ai.pet", 1000 + number, f"2026-03-0{number}T10:00")
+        night(f"2026-03-0{number + 1}T02:00")
+    monkeypatch.setattr(FirstRows, "MOST", 3)
+    with CaptureQueriesContext(connection) as asked:
+        page = desk.get(url_of(pack)).content.decode()
+    assert len(asked) < 15
+    assert [page.find(f"1,00{number} calls") > 0 for number in (1, 2, 3, 4)] == [False, True, True, True]
+    assert page.find("1,004 calls") < page.find("1,002 calls") < page.find("The first 3; there are more.")
+    use(alice, "ai.pet", 1005, "2026-03-05T10:00")
+    night("2026-03-06T02:00")
+    with CaptureQueriesContext(connection) as later:
+        desk.get(url_of(pack))
+    assert len(later) == len(asked)
+
+
+def test_accounts_are_found_by_their_standing(desk: Client) -> None:
+    owing = {"arrears": "2026-03-07T14:00", "suspended": "2026-03-07T10:00", "reclaimed": "2026-02-28T10:00"}
+    accounts = {"active": opened("solvent"), "closed": opened("gone")}
+    for name, since in owing.items():
+        accounts[name] = account = opened(name, on="2026-02-20", balance="0.01")
+        record_adjustment(account_id=account.pk, amount=-100, reference=name, reason="r", now=at(since))
+    Account.objects.filter(pk=accounts["closed"].pk).update(closed_at=timezone.now())
+    words = {"arrears": "in arrears", "suspended": "suspended", "reclaimed": "resources reclaimed", "closed": "closed"}
+    for asked in accounts:
+        page = desk.get(reverse("admin:accounts_account_changelist"), {"standing": asked}).content.decode()
+        found = {name for name, one in accounts.items() if url_of(one) in page}
+        assert found == ({"active", "closed"} if asked == "active" else {asked})
+        assert f'class="field-standing">{words.get(asked, "active")}</td>' in page
+
+
+def test_the_history_of_a_row_is_the_audit_logs(desk: Client) -> None:
+    alice, bob = opened(balance="500"), opened("bob", balance="500")
+    [mine], [his] = (buy(one, "pet-100k", "2026-03-01T09:00") for one in (alice, bob))
+    submit(desk, url_of(mine, "refund"), reason="complaint 7")
+    submit(desk, url_of(his, "refund"), reason="complaint 8")
+    submit(desk, url_of(alice, "adjust"), amount_0="1", reason="goodwill")
+    for row, reasons in ((mine, {"complaint 7"}), (his, {"complaint 8"}), (alice, {"complaint 7", "goodwill"})):
+        page = desk.get(url_of(row, "history"), follow=True).content.decode()
+        assert {why for why in ("complaint 7", "complaint 8", "goodwill") if why in page} == reasons

@@ -130,14 +130,16 @@ ADD = "/admin/accounts/apikey/add/"
 def test_staff_make_keys_of_accounts_and_of_the_platform(desk: Client) -> None:
     account = opened()
     assert desk.get(ADD).status_code == 200
-    of_account = plain_in(desk.post(ADD, {"account": str(account.pk), "name": "by staff"}))
+    of_account = plain_in(desk.post(ADD, {"account": str(account.pk), "name": "by staff", "reason": "asked for"}))
     assert Api(account, key=of_account).get("account/")
-    response = desk.post(ADD, {"account": "", "name": "edge", "expires_at_0": "2099-01-01", "expires_at_1": "00:00"})
+    edge = {"account": "", "name": "edge", "expires_at_0": "2099-01-01", "expires_at_1": "00:00"}
+    assert "plain" not in desk.post(ADD, edge).context
+    response = desk.post(ADD, edge | {"reason": "new box"})
     assert Api(None, key=plain_in(response)).get("entitlements/")["results"]
     assert "no-store" in response["Cache-Control"]
-    assert [*AuditEntry.objects.order_by("pk").values_list("action", "account")] == [
-        ("key.make", account.pk),
-        ("key.make", None),
+    assert [*AuditEntry.objects.order_by("pk").values_list("action", "account", "reason")] == [
+        ("key.make", account.pk, "asked for"),
+        ("key.make", None, "new box"),
     ]
     key = ApiKey.objects.get(account=None)
     assert key.expires_at == at("2099-01-01T00:00")
@@ -156,7 +158,7 @@ def test_staff_make_keys_of_accounts_and_of_the_platform(desk: Client) -> None:
     ],
 )
 def test_staff_are_told_what_is_wrong(desk: Client, entered: dict[str, str]) -> None:
-    assert "errorlist" in desk.post(ADD, entered).content.decode()
+    assert "errorlist" in desk.post(ADD, entered | {"reason": "asked for"}).content.decode()
     assert not ApiKey.objects.exists()
 
 

@@ -74,6 +74,13 @@ def reported(month: date) -> dict[str, int]:
     return {line.book.value: line.closing for line in reports.trial_balance(*months(), month).lines}
 
 
+@pytest.mark.parametrize("page", ["reports", "report-movements", "report-trial-balance"])
+@pytest.mark.parametrize("asked", ["9999-12", "0001-01", "2026-13", "２０２６-01"])
+def test_a_month_that_no_book_has_is_this_month(alice: Account, page: str, asked: str) -> None:
+    response = member(roles.FINANCE).get(reverse(f"admin:{page}"), {"month": asked})
+    assert 'value="2026-03"' in response.content.decode()
+
+
 def test_revenue_by_month_and_pack_type_is_the_ledgers(alice: Account) -> None:
     february, march = reports.revenue(months()[0])
     pet, face = (PackType.objects.get(code=code).pk for code in ("pet", "face"))

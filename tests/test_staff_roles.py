@@ -19,7 +19,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import audit_log
+from accounts import audit_log, logins
 from accounts.keys import make_key
 from accounts.models import Account, Transfer, User
 from accounts.opening import open_account
@@ -361,32 +361,69 @@ def test_an_administrator_makes_nobody_a_superuser_and_touches_none(world: Accou
     assert client.post(reverse("admin:accounts_user_change", args=[me.pk]), form | {"reason": ""}).status_code == 200
 
 
-def test_logins_are_made_changed_and_given_passwords_with_an_entry_each(world: Account) -> None:
+def enters(client: Client, email: str, password: str) -> bool:
+    """Whether the admin lets them in."""
+    return client.post(reverse("admin:login"), {"username": email, "password": password}).status_code == 302
+
+
+def test_logins_are_made_changed_and_given_passwords_each_with_a_reason(world: Account) -> None:
     client = signed_in(ADMINISTRATOR)
-    new = {
-        "email": "new@example.com",
-        "usable_password": "true",
-        "password1": "tr0ub4dor and",
-        "password2": "tr0ub4dor and",
-    }
-    assert client.post(reverse("admin:accounts_user_add"), new).status_code == 302
+    support, pricing = (Group.objects.get(name=name) for name in (SUPPORT, PRICING))
+    new = {"email": "New@Example.com", "password1": "tr0ub4dor and", "password2": "tr0ub4dor and", "is_staff": "on"}
+    new |= {"groups": str(support.pk)}
+    assert client.post(reverse("admin:accounts_user_add"), new).status_code == 200
+    assert client.post(reverse("admin:accounts_user_add"), new | {"reason": "she begins"}).status_code == 302
     made = User.objects.get(email="new@example.com")
-    support = Group.objects.get(name=SUPPORT)
-    form = {
-        "email": made.email,
-        "is_active": "on",
-        "is_staff": "on",
-        "groups": str(support.pk),
-        "reason": "new colleague",
-    }
-    assert client.post(reverse("admin:accounts_user_change", args=[made.pk]), form).status_code == 302
-    word = {"usable_password": "true", "password1": "another long one", "password2": "another long one"}
-    assert client.post(reverse("admin:auth_user_password_change", args=[made.pk]), word).status_code == 302
+    colleague = Client()
+    assert enters(colleague, "New@example.com", "tr0ub4dor and")
+    assert list(made.groups.all()) == [support]
+    change, password = (
+        reverse("admin:accounts_user_change", args=[made.pk]),
+        reverse("admin:auth_user_password_change", args=[made.pk]),
+    )
+    form = {"email": made.email, "is_active": "on", "is_staff": "on", "groups": str(pricing.pk)}
+    assert client.post(change, form | {"reason": "she moved"}).status_code == 302
+    word = {"password1": "another long one", "password2": "another long one"}
+    assert client.post(password, word).status_code == 200
+    assert client.post(password, word | {"password2": "not the same", "reason": "forgotten"}).status_code == 200
+    assert client.post(password, word | {"reason": "forgotten"}).status_code == 302
+    assert colleague.get(reverse("admin:index")).status_code == 302
+    assert enters(colleague, "new@example.com", "another long one")
     entries = world.audit.model.objects.filter(subject_id=str(made.pk), subject="accounts.user").order_by("pk")
-    assert [entry.action for entry in entries] == ["login.make", "login.change", "login.password"]
-    assert entries[1].data["roles"] == [SUPPORT]
-    assert {"is_staff", "groups"} <= set(entries[1].data["changed"])
+    kept = [("login.make", "she begins"), ("login.change", "she moved"), ("login.password", "forgotten")]
+    assert [(entry.action, entry.reason) for entry in entries] == kept
+    assert [entries[0].data["roles"], entries[1].data["roles"]] == [[SUPPORT], [PRICING]]
+    assert "groups" in entries[1].data["changed"]
     assert "another long one" not in str([entry.data for entry in entries])
+
+
+def test_staff_changing_a_customers_login_do_what_its_owner_would_and_tell_her(world: Account) -> None:
+    """Rules 8.1: a change of address that waits is off, other sessions end, and the customer hears of it."""
+    client, user = signed_in(ADMINISTRATOR), world.user
+    assert user is not None
+    for name, form in (
+        ("auth_user_password_change", {"password1": "another long one", "password2": "another long one"}),
+        ("accounts_user_change", {"email": "Moved@example.com", "is_active": "on"}),
+    ):
+        logins.ask_email(user=user, email=f"{name}@example.com", language="en", now=timezone.now())
+        assert client.post(reverse(f"admin:{name}", args=[user.pk]), form | {"reason": "she called"}).status_code == 302
+        assert logins.pending_email(user, timezone.now()) is None
+    told = {notice.kind: notice.data for notice in world.notices.all()}
+    assert "password_changed" in told
+    assert told["email_changed"]["mail_to"] == [user.email, "moved@example.com"]
+
+
+@pytest.mark.parametrize("left_out", ["is_active", "is_staff", "groups"])
+def test_an_administrator_changes_everybodys_rights_but_his_own(world: Account, left_out: str) -> None:
+    client = signed_in(ADMINISTRATOR)
+    me = User.objects.get(email="administrator@example.com")
+    form = {"email": me.email, "is_active": "on", "is_staff": "on", "reason": "tired"}
+    form |= {"groups": str(Group.objects.get(name=ADMINISTRATOR).pk)}
+    del form[left_out]
+    response = client.post(reverse("admin:accounts_user_change", args=[me.pk]), form)
+    assert "another administrator" in response.content.decode()
+    me.refresh_from_db()
+    assert (me.is_active, me.is_staff, me.groups.count()) == (True, True, 1)
 
 
 def test_a_key_is_made_by_an_administrator_alone(world: Account) -> None:
