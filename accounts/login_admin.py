@@ -78,7 +78,7 @@ class NewLoginForm(Login, UserCreationForm):  # type: ignore[type-arg]
         fields = ("email", "is_staff", "groups")
 
 
-class PasswordForm(SetPasswordMixin, ReasonForm):
+class PasswordForm(SetPasswordMixin, ReasonForm):  # type: ignore[type-arg]
     """A new password for somebody's login, and why."""
 
     password1, password2 = SetPasswordMixin.create_password_fields()
