@@ -91,14 +91,23 @@ def new_codes(user: User) -> list[str]:
     StaticDevice.objects.filter(user=user).delete()
     device = StaticDevice.objects.create(user=user, name="paper")
     codes = ["".join(secrets.choice(_LETTERS) for _ in range(10)) for _ in range(CODES)]
-    StaticToken.objects.bulk_create(StaticToken(device=device, token=_sealed(code)) for code in codes)
+    StaticToken.objects.bulk_create(
+        StaticToken(device=device, token=_sealed(code, settings.SECRET_KEY)) for code in codes
+    )
     return [f"{code[:5]}-{code[5:]}" for code in codes]
 
 
-def _sealed(code: str) -> str:
+def _sealed(code: str, secret: str) -> str:
     """A keyed hash that fits the place of a code: 80 bits."""
-    digest = hmac.digest(settings.SECRET_KEY.encode(), b"paper code:" + code.encode(), "sha256")
+    digest = hmac.digest(secret.encode(), b"paper code:" + code.encode(), "sha256")
     return base64.b32encode(digest)[:16].decode()
+
+
+def _as_kept(user: User, code: str) -> str:
+    """A code on paper as it is kept, under SECRET_KEY or one before it that is still a fallback."""
+    sealed = [_sealed(code, secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
+    kept = StaticToken.objects.filter(device__user=user, token__in=sealed).values_list("token", flat=True).first()
+    return kept or sealed[0]
 
 
 def verify(user: User, code: str) -> Device:
@@ -117,7 +126,7 @@ def verify(user: User, code: str) -> Device:
         if not allowed:
             until = (why or {}).get("locked_until")
             raise WrongCode(max(1, int((until - timezone.now()).total_seconds()) + 1) if until else 1)
-        right = bool(device.verify_token(code if digits else _sealed(code)))
+        right = bool(device.verify_token(code if digits else _as_kept(user, code)))
     if not right:
         raise WrongCode
     return device

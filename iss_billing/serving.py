@@ -24,8 +24,11 @@ graceful_timeout = 30
 keepalive = 75
 accesslog = None
 control_socket_disable = True
-# X-Forwarded-Proto is believed from these proxies only
+# X-Forwarded-Proto is believed from these proxies only, and nothing else of what gunicorn would: a proxy that passes
+# SCRIPT_NAME on from its clients (Caddy does) lets them move every address from under the limits
 forwarded_allow_ips = ",".join(settings.TRUSTED_PROXIES)
+secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
+forwarder_headers = ""
 logconfig_dict = settings.LOGGING
 
 counts = Path(os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(settings.VAR / f"metrics-{port}")))

@@ -39,7 +39,7 @@ def web(port: int, counts: Path) -> Iterator[subprocess.Popen[str]]:
     """The web processes of the Procfile on the test's database, ready to answer."""
     command = [sys.executable, "-m", "gunicorn", "-c", "python:iss_billing.serving", "iss_billing.wsgi"]
     environment = os.environ | {"DATABASE_URL": database_url(), "PORT": str(port), "WEB_CONCURRENCY": "1"}
-    environment["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
+    environment |= {"PROMETHEUS_MULTIPROC_DIR": str(counts), "TRUSTED_PROXIES": "127.0.0.1"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         assert eventually(lambda: bool(answer(port, b"GET /healthz HTTP/1.0\r\n\r\n")))
@@ -74,6 +74,8 @@ def test_a_request_in_hand_is_answered_and_stored(redis: Redis, tmp_path: Path) 
     ).encode()
     port = free_port()
     with web(port, tmp_path) as process, socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+        moved = answer(port, b"GET /x/healthz HTTP/1.0\r\nHost: localhost\r\nSCRIPT_NAME: /x\r\n\r\n")
+        assert moved.split()[1] == b"404", "no proxy passes on where the site is"
         slow.sendall(head + body[:20])
         time.sleep(0.5)  # until a thread has it in hand
         process.send_signal(signal.SIGTERM)
