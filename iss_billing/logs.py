@@ -28,6 +28,7 @@ _SECRETS: Final = [
         r"(/(?:password-reset|sign-up|bills-address|account/email)/)[^\s?\"']+",  # links that were mailed
         r"(?i)\b((?:password|secret|token|api_?key|authorization|cookie|sign)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&]+",
         r"(Failing row contains |Key \([^)]*\)=)\(.*\)",  # PostgreSQL, of a row that it refuses
+        r"(\bCOPY \w+, line \d+(?:, column \w+)?: )\".*",  # and where it read it
         r"()[\w.+%-]+@[\w-]+(?:\.[\w-]+)+",
     )
 ]

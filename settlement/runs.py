@@ -96,13 +96,32 @@ def begin(*, now: datetime, through: date | None = None, account_id: int | None 
 
     With an account it settles nobody else: what failed is tried again before the next night.
     """
-    yesterday = day_of(now) - timedelta(days=1)
+    yesterday = _yesterday(now)
     if through is not None and through > yesterday:
         raise DayNotEnded(f"{through} has not ended yet: the last day to settle is {yesterday}")
     collect()
     return SettlementRun.objects.create(
         now=now, through_day=through or yesterday, started_at=now, account_id=account_id
     )
+
+
+def begin_night(*, now: datetime, missed_only: bool = False) -> SettlementRun | None:
+    """Begin the night's run; with `missed_only` not where there was one. None where another beat has just begun it.
+
+    A second run would settle nothing, but fail once more where the first did, tell of it once more, and stand for the
+    night in the figures.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(7206, 4)")
+        there = SettlementRun.objects.filter(through_day__gte=_yesterday(now), account=None)
+        if not missed_only:
+            there = there.filter(Q(finished_at=None) | Q(started_at__gt=now - PATIENCE))
+        return None if there.exists() else begin(now=now)
+
+
+def _yesterday(now: datetime) -> date:
+    return day_of(now) - timedelta(days=1)
 
 
 def advance(run_id: int, clock: datetime) -> list[int]:

@@ -22,8 +22,7 @@ LOST_AFTER = timedelta(seconds=10)
 @shared_task
 def settle_night() -> None:
     """Begin to settle everything that has ended and is not billed; every shard is a task of its own."""
-    now = timezone.now()
-    _hand_out(runs.begin(now=now).pk)
+    _begin_night(missed_only=False)
 
 
 @shared_task
@@ -37,9 +36,14 @@ def settle_missed() -> None:
         SettlementRun.objects.filter(pk=run_id).update(now=now)
         _send(shard_ids)
         _hand_out(run_id)
-    late = now.astimezone(SHANGHAI).hour >= NIGHT_HOUR
-    if late and not SettlementRun.objects.filter(through_day__gte=yesterday, account=None).exists():
-        _hand_out(runs.begin(now=now).pk)
+    if now.astimezone(SHANGHAI).hour >= NIGHT_HOUR:
+        _begin_night(missed_only=True)
+
+
+def _begin_night(*, missed_only: bool) -> None:
+    """Of two beats at once one begins it; what that one does not hand out any more, `settle_missed` does."""
+    if run := runs.begin_night(now=timezone.now(), missed_only=missed_only):
+        _hand_out(run.pk)
 
 
 @shared_task

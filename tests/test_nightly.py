@@ -77,6 +77,33 @@ def test_a_missed_night_is_caught_up_once_it_is_past_two(at_once: None) -> None:
     assert_books()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_two_beats_begin_one_night(at_once: None) -> None:
+    account = opened()
+    use(account, "ai.pet", 100, "2026-03-05T10:00")
+
+    def begin(missed_only: bool) -> SettlementRun | None:
+        try:
+            return runs.begin_night(now=at("2026-03-06T02:00"), missed_only=missed_only)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as beats:
+        begun = [run for run in beats.map(begin, [False, True, False, True]) if run]
+    assert [run.pk for run in begun] == [run.pk for run in SettlementRun.objects.all()], "one"
+    with time_machine.travel(at("2026-03-06T02:00:03"), tick=False):
+        settle_night()  # of a beat whose clock is late
+        assert not Bill.objects.exists(), "it has left it to the other"
+    with time_machine.travel(at("2026-03-06T02:00:15"), tick=False):
+        settle_missed()
+        settle_night()
+    assert (Bill.objects.count(), SettlementRun.objects.count()) == (1, 1)
+    with time_machine.travel(at("2026-03-06T02:20"), tick=False):
+        settle_night()
+    assert SettlementRun.objects.count() == 2, "asked for again later, it looks again"
+    assert_books()
+
+
 @pytest.mark.django_db
 def test_a_run_that_was_cut_off_is_taken_up_again(at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "SHARD", 2)

@@ -269,7 +269,9 @@ def test_no_secret_and_nobodys_name_comes_into_a_line(lines: Any) -> None:
     try:
         raise ValueError(
             f"duplicate key\nDETAIL:  Key (email)=({SECRETS['mail']}) exists.\n"
-            f"DETAIL:  Failing row contains (7, {SECRETS['name']}, 12.00)."
+            f"DETAIL:  Failing row contains (7, {SECRETS['name']}, 12.00).\n"
+            f'CONTEXT:  COPY settlement_bill, line 1: "7\\t{SECRETS["name"]}"\n'
+            f'CONTEXT:  COPY settlement_bill, line 1, column name: "{SECRETS["name"]}"'
         )
     except ValueError:
         log.exception("it failed")
@@ -279,6 +281,7 @@ def test_no_secret_and_nobodys_name_comes_into_a_line(lines: Any) -> None:
     assert "ck_0123456789ab." in said, "what names a key is no secret"
     assert "ValueError" in said
     assert "Failing row contains" in said
+    assert "COPY settlement_bill, line 1, column name: […]" in said
 
 
 @pytest.mark.django_db
