@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from accounts import notices, standing
 from accounts.account_events import payment_received
-from accounts.models import MOVES, Account, Book, Kind, Transfer, User
+from accounts.models import MOVES, Account, Book, Kind, Payment, Transfer, User
 from accounts.thresholds import fell_below
 
 AFTER_TOP_UP: list[Callable[[int, datetime], None]] = []
@@ -110,8 +111,15 @@ def record_top_up(
 ) -> Transfer:
     """Record `amount` fen received; the same reference, account and amount again is the same top-up.
 
-    Raises AccountUnknown, ReferenceReused.
+    A payment through the gateway has one reference, `payment:NUMBER`, whoever records it: by its bare number it would
+    be credited twice. Raises AccountUnknown, ReferenceReused.
     """
+    of_gateway = Q(number=reference) | Q(gateway_reference=reference)
+    if not reference.startswith("payment:") and Payment.objects.filter(of_gateway).exists():
+        raise ReferenceReused(
+            f"{reference} is a payment through the gateway, credited by itself once the gateway confirms it; "
+            "by hand its reference is payment:NUMBER"
+        )
     try:
         with transaction.atomic():
             account = lock_account(account_id)

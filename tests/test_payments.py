@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from accounts.ledger import record_adjustment, record_top_up
+from accounts.ledger import ReferenceReused, record_adjustment, record_top_up
 from accounts.models import Account, Kind, Payment, Transfer
 from accounts.payments import gateway as gateways
 from accounts.payments.alipay import Alipay
@@ -333,6 +333,11 @@ def test_staff_recorded_it_by_hand(alipay: StandIn) -> None:
     assert tell(alipay.pay(wrong.number)) == (400, "fail")
     assert received(account) == [500, 1]
     assert "used before" in Payment.objects.get(pk=wrong.pk).trouble
+    right.refresh_from_db()
+    for bare in (right.number, right.gateway_reference):
+        with pytest.raises(ReferenceReused, match="payment:NUMBER"):
+            record_top_up(account_id=account.pk, amount=500, reference=bare, now=at(NOW))
+    assert received(account) == [500, 1], "under its bare number it would have been credited twice"
 
 
 def test_a_crash_before_or_after_the_commit_leaves_one_credit(alipay: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
