@@ -36,10 +36,11 @@ lint: .venv/dev .env
 audit: .venv/dev
 	$(BIN)/pip-audit --requirement requirements.txt --requirement requirements-dev.txt --strict --progress-spinner off
 
-backup: .venv/run .env
+# no .env here: where production's variables come from elsewhere it would say DEBUG=1
+backup: .venv/run
 	@$(BIN)/python manage.py backup
 
-restore: .venv/run .env
+restore: .venv/run
 	@test -n "$(FILE)" || { echo "which? make restore FILE=var/backups/iss-….dump" >&2; exit 2; }
 	@$(BIN)/python manage.py restore $(FILE) $(if $(OVERWRITE),--overwrite)
 

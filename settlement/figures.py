@@ -11,15 +11,18 @@ from datetime import date, datetime
 from typing import Any, Final
 
 import redis
+from django.conf import settings
 from django.db import Error, connection, transaction
+from django.db.models import Exists, OuterRef
 from prometheus_client import Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from accounts.standing import GRACE, RECLAIM_AFTER
+from iss_billing.backup import ENDING
 from iss_billing.days import day_of, oldest_accepted
 from iss_billing.probes import broker, database_answers
 from settlement.metering import Ingested
-from settlement.models import SettlementRun
+from settlement.models import PendingDay, SettlementRun
 from settlement.partitions import partition_days
 
 log = logging.getLogger(__name__)
@@ -43,7 +46,7 @@ def figures(now: datetime) -> list[Metric]:
             up = False
             break
     found.append(_one("iss_database_up", "Whether PostgreSQL answers, and in time.", int(up)))
-    return found + _queues()
+    return [*found, *_queues(), *_backups()]
 
 
 def count_usage(done: Ingested) -> None:
@@ -82,7 +85,8 @@ def _night(now: datetime) -> Iterator[Metric]:
     """How far settlement is behind, what the last run did, and what the present one has left."""
     today = day_of(now)
     [(oldest, waiting)] = _rows("SELECT min(day), count(*) FILTER (WHERE day < %s) FROM settlement_pendingday", [today])
-    runs = SettlementRun.objects.order_by("-through_day", "-pk")
+    # one account tried again is no night
+    runs = SettlementRun.objects.filter(account=None).order_by("-through_day", "-pk")
     last = runs.filter(finished_at__isnull=False).first()
     yield _one(
         "iss_settlement_lag_days",
@@ -114,16 +118,22 @@ def _lag(through: date | None, oldest_waiting: date | None, today: date) -> int:
 
 
 def _last_run(run: SettlementRun) -> Iterator[Metric]:
+    """What the last night did, and what accounts tried again since have changed of it."""
     about = "of the last finished run."
     yield _one("iss_settlement_last_run_seconds", f"Duration {about}", float(run.seconds or 0))
     yield _one("iss_settlement_last_run_account_days", f"Account-days settled {about}", run.accounts)
     yield _one("iss_settlement_last_run_bills", f"Bills {about}", run.bills)
     yield _one("iss_settlement_last_run_due_yuan", f"Amount due {about}", run.due / 100)
-    yield _one("iss_settlement_last_run_failures", f"Account-days that failed {about}", run.failures.count())
+    waits = Exists(PendingDay.objects.filter(account=OuterRef("account"), day=OuterRef("day")))
+    failures = run.failures.filter(waits).count()
+    yield _one(
+        "iss_settlement_last_run_failures", "Account-days that failed in it and are not settled since.", failures
+    )
     finished = run.finished_at.timestamp() if run.finished_at else 0
     yield _one("iss_settlement_last_run_timestamp_seconds", f"Finish {about}", finished)
     if run.balances is not None:
-        yield _one("iss_settlement_last_run_balances", f"Whether the certificate balances {about}", int(run.balances))
+        balances = not SettlementRun.objects.filter(pk__gte=run.pk, balances=False).exists()
+        yield _one("iss_settlement_last_run_balances", f"Whether the certificate balances {about}", int(balances))
 
 
 # ── usage and its partitions ─────────────────────────────────────────────────────────────────────────
@@ -143,6 +153,16 @@ def _partitions(now: datetime) -> Iterator[Metric]:
     yield _one("iss_usage_uncollected_batches", "Batches of usage whose account-days are not listed yet.", batches)
     [(size,)] = _rows("SELECT pg_database_size(current_database())")
     yield _one("iss_database_bytes", "Size of the database.", size)
+
+
+# ── backups ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _backups() -> Iterator[Metric]:
+    """When the newest backup was made; nothing where this host sees none."""
+    times = [file.stat().st_mtime for file in settings.BACKUPS.glob(f"iss-*{ENDING}")]
+    if times:
+        yield _one("iss_backup_timestamp_seconds", "When the newest whole backup was made.", max(times))
 
 
 # ── money ────────────────────────────────────────────────────────────────────────────────────────────

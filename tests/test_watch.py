@@ -3,9 +3,11 @@
 import io
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ from accounts.logins import ask_sign_up
 from accounts.models import Account
 from iss_billing import logs, probes
 from iss_billing.celery import app
-from settlement import figures, metrics
+from settlement import figures, metrics, runs
 from settlement.models import SettlementRun
 from tests.api_client import BASE, Api
 from tests.conftest import ROOT, celery_worker, eventually
@@ -144,6 +146,17 @@ def test_metrics_tell_of_the_night_the_money_and_what_waits(clock: Any, redis: R
     assert shown["iss_outbox_waiting kind=letter"] == 1
     assert shown["iss_usage_partitions_ahead"] >= 0
     assert shown["iss_database_bytes"] > 10**6
+    for number in runs.advance(runs.begin(now=at("2026-03-05T00:30"), account_id=rich.pk).pk, at("2026-03-05T00:30")):
+        runs.settle_shard(number, at("2026-03-05T00:30"))
+    run = SettlementRun.objects.latest("pk")
+    runs.advance(run.pk, at("2026-03-05T00:31"))
+    run.refresh_from_db()
+    assert (f"{run.through_day}", run.accounts) == ("2026-03-04", 1)
+    shown = scrape()
+    assert shown["iss_settlement_lag_days"] == 1, "one account that was tried again is not the night"
+    assert shown["iss_settlement_last_run_account_days"] == 2
+    SettlementRun.objects.filter(pk=run.pk).update(balances=False)
+    assert scrape()["iss_settlement_last_run_balances"] == 0
 
 
 @pytest.mark.django_db
@@ -324,7 +337,13 @@ def test_a_task_says_which_request_called_it(redis: Redis, monkeypatch: pytest.M
 
 
 @pytest.mark.django_db
-def test_every_metric_that_alerts_and_dashboard_name_is_exported() -> None:
+def test_every_metric_that_alerts_and_dashboard_name_is_exported(settings: LazySettings, tmp_path: Path) -> None:
+    settings.BACKUPS = tmp_path
+    assert "iss_backup_timestamp_seconds" not in scrape(), "none is no backup of 1970"
+    for name in ("iss-20260302T203000Z.dump", "iss-20260303T203000Z.part"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / "iss-20260302T203000Z.dump", (1_000, 1_000))
+    assert scrape()["iss_backup_timestamp_seconds"] == 1_000, "one that was cut off is none"
     night("2026-03-02T02:00")
     figures.count_usage(send([event(opened(), "ai.pet", 1, "2026-03-02T10:00")], "2026-03-02T10:00"))
     scrape()  # a request, which the next answer tells of
