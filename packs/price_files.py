@@ -21,6 +21,7 @@ from tablib import Dataset, InvalidDimensions
 
 from iss_billing.days import day_of, next_day, parse_day
 from iss_billing.money import parse_decimal
+from iss_billing.tables import neutral
 from packs.models import Item, Sku
 from packs.price_checks import ProposalRefused, judge
 from packs.price_sheet import FEN, MICRO, price_text
@@ -32,7 +33,6 @@ COLUMNS = ("kind", "code", "name", "region", "price", "per", "unit", "from", "re
 PACK, ITEM = "pack", "item"
 MOST_BYTES, MOST_UNPACKED = 2**20, 2**23
 MOST_ROWS, MOST_COLUMNS, MOST_PARTS, MOST_FAULTS = 5_000, 40, 200, 20
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 TYPES = {"csv": "text/csv; charset=utf-8", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 
 
@@ -50,15 +50,9 @@ def export(kind: str, now: datetime) -> HttpResponse:
     )
 
 
-def plain(value: Any) -> str:
-    """A value that no spreadsheet takes for a formula."""
-    text = str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
-
-
 def _for_file(head: str, value: str, kind: str) -> Any:
     """Text, and in Excel numbers for what is a number."""
-    return Decimal(value) if value and kind == "xlsx" and head in ("price", "per") else plain(value)
+    return Decimal(value) if value and kind == "xlsx" and head in ("price", "per") else neutral(value)
 
 
 def _in_force(now: datetime) -> list[tuple[str, ...]]:

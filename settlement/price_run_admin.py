@@ -20,8 +20,8 @@ from accounts.acting import require
 from iss_billing import formats
 from iss_billing.money import MICRO_PER_FEN, format_decimal, round_half_up
 from iss_billing.staff import LookOnly, live
+from iss_billing.tables import neutral
 from packs.models import Item, Sku
-from packs.price_files import plain
 from packs.price_pages import PROPOSE, tabs
 from packs.proposal_models import PriceProposal
 from settlement.admin_runs import badge, progress_bar
@@ -229,4 +229,4 @@ def _csv(run: PriceRun) -> Iterator[str]:
     rows = run.effects.order_by("-change", "account_id").values_list("account_id", "account__name", "before", "change")
     for account, name, before, change in rows.iterator(chunk_size=2000):
         sums = (format_decimal(value, 6) for value in (before, before + change, change))
-        yield str(writer.writerow([account, plain(name), *sums]))
+        yield str(writer.writerow([account, neutral(name), *sums]))

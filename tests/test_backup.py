@@ -179,7 +179,9 @@ def test_the_password_is_on_no_command_line(monkeypatch: pytest.MonkeyPatch) -> 
 def test_making_a_backup_turns_no_production_into_development() -> None:
     """A `.env` that says DEBUG=1 is read by whoever starts beside it."""
     for target in ("backup", "restore"):
-        done = subprocess.run(["make", "--dry-run", "--always-make", target, "FILE=x"], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(
+            ["make", "--dry-run", "--always-make", target, "FILE=x"], cwd=ROOT, capture_output=True, text=True
+        )
         assert "manage.py" in done.stdout, done.stderr
         assert ".env" not in done.stdout.replace(".venv", "")
     assert "DEBUG=0" in (ROOT / "deploy" / "env.example").read_text().splitlines()

@@ -19,7 +19,7 @@ from openpyxl import Workbook, load_workbook
 
 from accounts.models import User
 from packs.models import Item, PackType, Sku, SkuPrice, TariffPrice
-from packs.price_files import COLUMNS, MOST_ROWS, plain
+from packs.price_files import COLUMNS, MOST_ROWS
 from packs.proposal_models import PriceProposal
 from packs.proposals import propose
 from packs.tariff import sku_prices, tariff_on
@@ -425,10 +425,9 @@ def test_an_excel_bomb_is_not_unpacked(desk: Client) -> None:
 
 
 def test_what_is_exported_is_never_taken_for_a_formula(desk: Client) -> None:
-    for text in ("=1+1", "+1", "-1", "@x", "\t=1"):
-        assert plain(text) == f"'{text}"
-    Item.objects.filter(code="ai.pet").update(name_zh="=HYPERLINK(1)", name_en="=HYPERLINK(1)")
-    assert "'=HYPERLINK(1)" in desk.get(SHEET + "export/csv/").content.decode()
+    for name in ("=HYPERLINK(1)", "＝HYPERLINK(1)", " @x"):
+        Item.objects.filter(code="ai.pet").update(name_zh=name, name_en=name)
+        assert f"'{name}" in desk.get(SHEET + "export/csv/").content.decode()
     sheet = load_workbook(io.BytesIO(desk.get(SHEET + "export/xlsx/").content)).worksheets[0]
     assert not [cell for row in sheet.iter_rows() for cell in row if cell.data_type == "f"]
     assert desk.get(SHEET + "export/exe/").status_code == 404

@@ -217,6 +217,7 @@ def test_every_answer_tells_browsers_what_they_may_do(path: str) -> None:
     assert response["X-Content-Type-Options"] == "nosniff"
     assert response["Referrer-Policy"] == response["Cross-Origin-Opener-Policy"] == "same-origin"
     assert "camera=()" in response["Permissions-Policy"]
+    assert {"private", "no-store"} <= set(response["Cache-Control"].split(", "))
 
 
 def test_production_passes_djangos_own_examination() -> None:
