@@ -16,7 +16,7 @@ UNUSED: Final = (
 HEADERS: Final = {
     "Permissions-Policy": ", ".join(f"{feature}=()" for feature in UNUSED),
     "Cross-Origin-Resource-Policy": "same-origin",
-    # somebody's balance is in it: no proxy keeps it, and no “back” shows it to who comes to the browser after a sign-out
+    # somebody's balance is in it: no proxy keeps it, and no “back” shows it to who comes after a sign-out
     "Cache-Control": "private, no-store",
 }
 
