@@ -20,6 +20,7 @@ from pytest_django.live_server_helper import LiveServer
 from redis import Redis
 
 from tests.browser import launch
+from tests.database import test_database
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -61,32 +62,22 @@ def _is_transactional(item: pytest.Item) -> bool | None:
 
 
 @pytest.fixture(autouse=True)
-def catalogue(request: pytest.FixtureRequest) -> None:
-    """The launch catalogue in the database of every test that has one; a transactional test empties all tables."""
-    transactional = _is_transactional(request.node)
-    if transactional is None:
-        return
-    assert not (transactional and connection.in_atomic_block), "what is made once a module stands in this test's way"
-    request.getfixturevalue("transactional_db" if transactional else "db")
-    see_to_catalogue()
-
-
-def see_to_catalogue() -> None:
-    """Load the launch catalogue if it is not there."""
-    from django.utils import timezone
-
-    from packs.catalogue import LAUNCH_CATALOGUE, load_catalogue
-    from packs.models import Item
-
-    if not Item.objects.exists():
-        load_catalogue(LAUNCH_CATALOGUE, timezone.now())
+def nothing_in_its_way(request: pytest.FixtureRequest) -> None:
+    """A test that commits would commit what is made once a module."""
+    assert not (_is_transactional(request.node) and connection.in_atomic_block), "a test that commits has no made_once"
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """The catalogue once for all tests whose transaction is rolled back."""
+def django_db_setup(
+    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
+) -> Iterator[None]:
+    """The test database of this process, with the launch catalogue in it before every test."""
+    database = test_database()
     with django_db_blocker.unblock():
-        see_to_catalogue()
+        database.__enter__()
+    yield
+    with django_db_blocker.unblock():
+        database.__exit__(None, None, None)
 
 
 def made_once(make: Callable[[], Made]) -> Any:
@@ -102,7 +93,6 @@ def made_once(make: Callable[[], Made]) -> Any:
             all_tests = transaction.atomic()
             all_tests._from_testcase = True  # type: ignore[attr-defined]  # so does Django's TestCase
             all_tests.__enter__()
-            see_to_catalogue()
             it = make()
             connection.check_constraints()
             connection.run_on_commit.clear()
