@@ -2,6 +2,7 @@
 
 A row is one cell of the price list. The files are written and read by django-import-export's formats, within bounds:
 what is uploaded is small, an Excel file is small unpacked too, and what is written is never taken for a formula.
+What reads and writes Excel is imported by who needs it: every process would take a fifth longer to start.
 """
 
 import zipfile
@@ -15,8 +16,6 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from import_export.formats.base_formats import CSV, XLSX
-from openpyxl import load_workbook
 from tablib import Dataset, InvalidDimensions
 
 from iss_billing.days import day_of, next_day, parse_day
@@ -38,6 +37,8 @@ TYPES = {"csv": "text/csv; charset=utf-8", "xlsx": "application/vnd.openxmlforma
 
 def export(kind: str, now: datetime) -> HttpResponse:
     """The price list in force at `now` as `csv` or `xlsx`; another kind is not found."""
+    from import_export.formats.base_formats import CSV, XLSX
+
     if kind not in TYPES:
         raise Http404
     rows = Dataset(headers=list(COLUMNS))
@@ -97,6 +98,8 @@ def read(name: str, content: bytes) -> list[dict[str, str]]:
 
 
 def _csv(content: bytes) -> list[list[Any]]:
+    from import_export.formats.base_formats import CSV
+
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -109,6 +112,8 @@ def _csv(content: bytes) -> list[list[Any]]:
 
 
 def _excel(content: bytes) -> list[list[Any]]:
+    from openpyxl import load_workbook
+
     with zipfile.ZipFile(BytesIO(content)) as parts:
         # never more is unpacked than a part says it holds
         if len(parts.infolist()) > MOST_PARTS or sum(part.file_size for part in parts.infolist()) > MOST_UNPACKED:

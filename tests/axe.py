@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import BrowserContext, Page
 
 AXE = (Path(__file__).parent / "vendor" / "axe" / "axe.min.js").read_text()
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
@@ -12,6 +12,11 @@ RUN = """async (tags) => {
     `    ${n.target.join(" ")}  ${n.html.slice(0, 160)}\\n      ` +
     n.failureSummary.replaceAll("\\n", " ")).join("\\n"));
 }"""
+
+
+def with_axe(context: BrowserContext) -> None:
+    """Have axe on every page that a context will open: a browser that is told once is told for all."""
+    context.add_init_script(AXE)
 
 
 def assert_accessible(page: Page) -> None:

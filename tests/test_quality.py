@@ -17,7 +17,7 @@ from accounts.payments.sandbox import Sandbox
 from iss_billing.roles import ADMINISTRATOR
 from packs.proposal_models import PriceProposal
 from settlement.price_runs import do_shard, rehearse
-from tests.axe import assert_accessible
+from tests.axe import assert_accessible, with_axe
 from tests.conftest import Clock
 from tests.test_outsiders import FOR_ANYONE, ROUTES, SHOWN, Alices
 from tests.test_pages import lived_in, paths
@@ -49,6 +49,7 @@ def phone(browser: Browser, live_server: LiveServer, request: pytest.FixtureRequ
         viewport={"width": 390, "height": 844},
     )
     context.set_default_timeout(15_000)
+    with_axe(context)
     yield context
     context.close()
 

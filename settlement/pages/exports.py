@@ -25,7 +25,6 @@ from settlement.export_tables import TABLES
 from settlement.exports import export, file_name
 from settlement.models import Bill
 from settlement.monthly import monthly
-from settlement.monthly_pdf import monthly_pdf
 from settlement.recheck import recheck_file
 
 CSV, PDF, JSON = "text/csv; charset=utf-8", "application/pdf", "application/json"
@@ -88,6 +87,8 @@ def statement(request: HttpRequest, account: Account) -> HttpResponseBase:
         raise Http404 from error
     if not day_of(account.opened_at).replace(day=1) <= month <= day_of(now):
         raise Http404
+    from settlement.monthly_pdf import monthly_pdf  # what draws it takes a while to import
+
     pdf = monthly_pdf(account, monthly(account, month, now), now)
     return _download(HttpResponse(pdf, content_type=PDF), f"iss-statement-{month:%Y-%m}.pdf")
 
