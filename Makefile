@@ -17,6 +17,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 3
 export PYTHONUNBUFFERED := 1
+# or each of the tests' processes, some hundred, would compile the project anew, and pytest its tests
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test lint audit backup restore deploy-check bench lighthouse load attack scaleout torture messages
 

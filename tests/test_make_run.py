@@ -18,7 +18,7 @@ from iss_billing import embedded
 from tests.conftest import ROOT, eventually
 
 _numbers = itertools.count(1)
-LEFT_OUT = shutil.ignore_patterns("var", ".venv", ".git", "__pycache__", ".*_cache", ".env", ".hypothesis")
+LEFT_OUT = shutil.ignore_patterns("var", ".venv", ".git", ".*_cache", ".env", ".hypothesis")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The program against the model: the same random scenarios give the same answers, to the unit and the fen.
 
-The fixed sample was chosen so that every act, refusal and kind of line occurs in some seed, and most in three.
+The fixed sample is the cheapest of 1,400 seeds in which every act, refusal and kind of line occurs in some seed, and
+most in three; one long month is among them.
 `SCENARIO_SEEDS=1000-1300` runs other seeds; `SCENARIO_SEEDS=7,9,20-25` these.
 """
 
@@ -15,7 +16,7 @@ from settlement.models import Bill
 from tests.recheck_tool import assert_right
 from tests.scenarios import run, scenario
 
-SAMPLE = "1,20,53,58,87,114,143,153,157,174,176,192,195,208,209,222,224,240,241,258,277,279,310,319,345"
+SAMPLE = "29,41,123,143,197,209,222,224,232,277,330,530,543,880,1025,1075,1179,1218,1359"
 
 
 RECHECKED = 12

@@ -1,4 +1,7 @@
-"""Opens the accounts of a round and makes their keys: JSON in (name → e-mail address or null), JSON out."""
+"""The database of a round, its accounts and their keys, in one process.
+
+JSON in (commands to run first, when the accounts are opened, name → e-mail address or null), JSON out.
+"""
 
 import json
 import sys
@@ -10,10 +13,14 @@ import django
 def main() -> None:
     """Prepare the database of this process."""
     django.setup()
+    from django.core.management import call_command
+
     from accounts.keys import make_key
     from accounts.opening import open_account
 
     asked = json.load(sys.stdin)
+    for name, *arguments in asked["commands"]:
+        call_command(name, *arguments, stdout=sys.stderr)
     opened = datetime.fromisoformat(asked["opened"])
     made = {}
     for name, email in asked["accounts"].items():

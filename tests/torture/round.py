@@ -84,18 +84,18 @@ def play(seed: int, kills: int, *, days: int, plant: str = "", tell: Tell = prin
 
 
 def _prepare(servers: Cluster, plan: script.Round) -> dict[str, Any]:
-    servers.manage("migrate", "--verbosity", "0")
-    servers.manage("load_catalogue")
     opened = start_of(plan.day(0))
     people = {
         name: f"{name}@example.com" if kind in (script.STRICT, script.DEBTOR) else None
         for name, kind in plan.kinds.items() if kind != script.EDGE
     }  # fmt: skip
-    asked = {"opened": opened.isoformat(), "accounts": people}
-    servers.manage(
-        "set_tariff", "ai.face", "cn-mainland", "0.7", "--per", "1000", "--from", plan.day(2).isoformat(),
-        "--reason", "dearer", "--now", opened.isoformat(),
+    commands = (
+        ("migrate", "--verbosity", "0"),
+        ("load_catalogue",),
+        ("set_tariff", "ai.face", "cn-mainland", "0.7", "--per", "1000", "--from", plan.day(2).isoformat(),
+         "--reason", "dearer", "--now", opened.isoformat()),
     )  # fmt: skip
+    asked = {"commands": commands, "opened": opened.isoformat(), "accounts": people}
     prepared: dict[str, Any] = json.loads(servers.manage("-m", "tests.torture.prepare", given=json.dumps(asked)))
     return prepared
 
