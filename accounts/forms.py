@@ -1,5 +1,6 @@
 """Forms of the accounts: logins and their addresses, what customers are told, webhooks."""
 
+import re
 from typing import Any, cast
 
 from django import forms
@@ -16,9 +17,12 @@ from django.utils.translation import gettext_lazy as _
 from accounts.logins import ask_password, set_password
 from accounts.models import Account, User
 from accounts.notice_topics import CHOICES, chosen_of
+from accounts.opening import one_line
 from accounts.webhook_models import EventType
 from accounts.webhooks import LONGEST_URL
 from iss_billing.money import format_decimal, parse_decimal
+
+_WEB_ADDRESS = re.compile(r"://|\bwww\.", re.IGNORECASE)
 
 
 class NameForm(forms.Form):
@@ -27,6 +31,13 @@ class NameForm(forms.Form):
     name = forms.CharField(
         label=_("Company or shop"), max_length=120, widget=forms.TextInput(attrs={"autocomplete": "organization"})
     )
+
+    def clean_name(self) -> str:
+        """In one line, and no web address: a stranger's name is mailed to whom the stranger names."""
+        name = one_line(self.cleaned_data["name"])
+        if not name or _WEB_ADDRESS.search(name):
+            raise ValidationError(_("This is no name of a company or shop."))
+        return name
 
 
 class AddressForm(forms.Form):

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Q, QuerySet
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,8 @@ DELIVERERS = 3
 def send_due(rows: QuerySet[Any], send: Callable[[Any], list[str]], now: datetime, limit: int = 500) -> int:
     """Send the rows that are due; how many were told. `send` mails one and says which fields it set beside.
 
-    Two workers never hold the same row. A mail server that fails is tried again later.
+    Two workers never hold the same row. A mail server that fails is tried again later, and so is a row that cannot be
+    mailed at all: it is an error in the log, and keeps no other waiting.
     """
     due = rows.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now), sent_at=None).order_by("id")
     return sum(_send_one(rows, pk, send, now) for pk in list(due.values_list("pk", flat=True)[:limit]))
@@ -38,10 +39,16 @@ def _send_one(rows: QuerySet[Any], pk: int, send: Callable[[Any], list[str]], no
         set_beside: list[str] = []
         try:
             set_beside = send(row)
-        except (OSError, SMTPException) as error:
+        except DatabaseError:
+            raise  # nothing can be noted in this transaction
+        except Exception as error:
             wait = min(LAST_RETRY, FIRST_RETRY * 2 ** min(row.attempts, 12))
             row.next_attempt_at, row.last_error = now + wait, str(error)[:500]
-            log.warning("%s %s was not mailed, next attempt at %s: %s", row._meta.model_name, pk, now + wait, error)
+            words = row._meta.model_name, pk, now + wait, error
+            if isinstance(error, (OSError, SMTPException)):
+                log.warning("%s %s was not mailed, next attempt at %s: %s", *words)
+            else:
+                log.exception("%s %s cannot be mailed, next attempt at %s: %s", *words)
         else:
             row.sent_at = now
         row.attempts = min(row.attempts + 1, 32000)
@@ -50,9 +57,12 @@ def _send_one(rows: QuerySet[Any], pk: int, send: Callable[[Any], list[str]], no
 
 
 def mail(name: str, subject: str, body: str, to: list[str], cc: list[str] | None = None) -> None:
-    """Send one mail; `name` makes its id, the same at every attempt: a mail server may drop what it has seen."""
+    """Send one mail; `name` makes its id, the same at every attempt: a mail server may drop what it has seen.
+
+    A subject is one line, whatever name it tells of.
+    """
     host = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
-    EmailMessage(subject, body, to=to, cc=cc or [], headers={"Message-ID": f"<{name}@{host}>"}).send()
+    EmailMessage(" ".join(subject.split()), body, to=to, cc=cc or [], headers={"Message-ID": f"<{name}@{host}>"}).send()
 
 
 @contextmanager

@@ -16,6 +16,11 @@ class EmailTaken(Exception):
     """A login with that e-mail address exists."""
 
 
+def one_line(name: str) -> str:
+    """A name as it may stand in a mail and its subject: without line breaks, and without what nobody sees."""
+    return "".join(sign for sign in " ".join(name.split()) if sign.isprintable())
+
+
 def open_account(
     *, name: str, now: datetime, email: str | None = None, password: str | None = None, language: str = "zh-hans"
 ) -> Account:
@@ -31,6 +36,6 @@ def open_account(
                     user = User.objects.create_user(email, password)
             except IntegrityError as error:
                 raise EmailTaken(f"there is a login {email} already") from error
-        account = Account.objects.create(name=name, opened_at=now, user=user, language=language)
+        account = Account.objects.create(name=one_line(name), opened_at=now, user=user, language=language)
         account_opened(account, now)
         return account

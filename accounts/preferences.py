@@ -8,6 +8,7 @@ from django.db import transaction
 from accounts.ledger import lock_account
 from accounts.models import Account
 from accounts.notice_topics import muted_by
+from accounts.opening import one_line
 
 
 class Wishes(NamedTuple):
@@ -37,5 +38,5 @@ def rename(account_id: int, name: str) -> None:
     """Call the account otherwise; bills and ledger know it by its number. Raises AccountUnknown."""
     with transaction.atomic():
         account: Account = lock_account(account_id)
-        account.name = name
+        account.name = one_line(name)
         account.save(update_fields=["name"])

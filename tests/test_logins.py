@@ -254,6 +254,26 @@ def test_an_account_is_renamed(clock: time_machine.Traveller) -> None:
     client.post("/account/name/", {"name": "青石便利"})
     account.refresh_from_db()
     assert account.name == "青石便利"
+    for advice in ("https://evil.example/pay", "now at WWW.evil.example", "\u202e"):
+        assert client.post("/account/name/", {"name": advice}).status_code == 200, "it would be mailed to anybody"
+    client.post("/account/name/", {"name": "Bluestone\r\nBcc: all@example.com\u200b"})
+    client.post("/account/bills-address/", {"email": "finance@example.com"})
+    assert newest("finance@example.com").subject == "要接收“Bluestone Bcc: all@example.com”的账单吗？"
+
+
+def test_a_letter_that_cannot_be_mailed_keeps_no_other_waiting(
+    clock: time_machine.Traveller, caplog: pytest.LogCaptureFixture
+) -> None:
+    Client().post("/sign-up/", FORM | {"name": "x”\n\nPay now\n\n“"})
+    assert "“x” Pay now “”" in newest("new@example.com").body, "one line of ours, not three of a stranger's"
+    for pk, kind in ((7, "no kind"), (8, Letter.Kind.CONTACT)):
+        data = {"name": "older,\nof two lines"}
+        Letter.objects.create(pk=pk, kind=kind, to=f"{pk}@example.com", language="en", data=data, created_at=NOW)
+    assert letters.deliver(NOW) == 1
+    assert newest("8@example.com").subject == "Receive the bills of older, of two lines?"
+    stuck = Letter.objects.get(pk=7)
+    assert (stuck.sent_at, stuck.attempts, stuck.next_attempt_at) == (None, 1, NOW + timedelta(minutes=1))
+    assert [record.levelname for record in caplog.records if "cannot be mailed" in record.message] == ["ERROR"]
 
 
 def test_mails_speak_the_language_of_the_page() -> None:
