@@ -79,6 +79,16 @@ class Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class Strangers(logging.Filter):
+    """What anybody can bring about with a request (a wrong host, too large a body) is no error of ours."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Every record goes on; those as warnings of one line."""
+        if record.name.startswith("django.security."):
+            record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+        return True
+
+
 def logging_settings(*, debug: bool, form: str) -> dict[str, Any]:
     """Django's LOGGING, which is gunicorn's and Celery's too; `form` is `line` or `json`."""
     if form not in ("line", "json"):
@@ -90,7 +100,8 @@ def logging_settings(*, debug: bool, form: str) -> dict[str, Any]:
             "line": {"format": "{levelname} {name}: {message}", "style": "{"},
             "json": {"()": "iss_billing.logs.Json"},
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form}},
+        "filters": {"strangers": {"()": "iss_billing.logs.Strangers"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form, "filters": ["strangers"]}},
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {
             # they bring handlers of their own, or words that the requests' lines say better

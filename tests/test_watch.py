@@ -221,6 +221,7 @@ def lines() -> Iterator[Any]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logs.Json())
+    handler.addFilter(logs.Strangers())
     root = logging.getLogger()
     root.addHandler(handler)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -242,6 +243,11 @@ def test_a_request_is_a_line_with_its_id_and_its_account(lines: Any, settings: L
     for forged in ("x" * 65, "short", 'a"b{}:,long enough', "with space inside", "new\nline-and-more"):
         answered = Client().get("/sign-in/", headers={"X-Request-ID": forged})["X-Request-ID"]
         assert re.fullmatch("[0-9a-f]{32}", answered), forged
+    assert Client().get("/sign-in/", headers={"Host": "evil.example"}).status_code == 400
+    wrong_host = next(line for line in lines() if line["logger"] == "django.security.DisallowedHost")
+    assert wrong_host["level"] == "WARNING", "a stranger's doing is no error of ours"
+    assert "exception" not in wrong_host
+    assert logs.logging_settings(debug=False, form="json")["handlers"]["stderr"]["filters"] == ["strangers"]
 
 
 SECRETS = {
