@@ -19,11 +19,10 @@ from django.utils.translation import gettext_lazy
 from tablib import Dataset, InvalidDimensions
 
 from iss_billing.days import day_of, next_day, parse_day
-from iss_billing.money import parse_decimal
 from iss_billing.tables import neutral
 from packs.models import Item, Sku
 from packs.price_checks import ProposalRefused, judge
-from packs.price_sheet import FEN, MICRO, price_text
+from packs.price_sheet import FEN, MICRO, price_text, read_price
 from packs.proposal_models import ProposedPrice
 from packs.tariff import sku_prices, tariff_on
 
@@ -131,6 +130,14 @@ def _excel(content: bytes) -> list[list[Any]]:
     return [row[:width] for row in rows]
 
 
+def _day(text: str) -> date:
+    """A day of a row. Raises ValueError, with a sentence for the reader."""
+    try:
+        return parse_day(text)
+    except ValueError as error:
+        raise ValueError(_("“%(text)s” is not a day such as 2026-03-05.") % {"text": text[:40]}) from error
+
+
 def _text(value: Any) -> str:
     """A value of a cell as it was typed; a number as its shortest decimal."""
     if value is None:
@@ -204,14 +211,13 @@ class UploadForm(forms.Form):
         kind = row["kind"].lower()
         if kind not in (PACK, ITEM):
             raise ValueError(_("The kind is “pack” or “item”."))
-        day = parse_day(row["from"]) if row.get("from") else data["day"]
+        day = _day(row["from"]) if row.get("from") else data["day"]
         if kind == ITEM and day is None:
             day = next_day(day_of(self.now))
-        price = row["price"].replace(",", "")
         per = row.get("per", "") or "0"
         if not per.isascii() or not per.isdigit() or len(per) > 16:
             raise ValueError(_("“%(per)s” is not a whole number of base units.") % {"per": per[:40]})
-        value = parse_decimal(price, FEN if kind == PACK else MICRO) if price else None
+        value = read_price(row["price"], FEN if kind == PACK else MICRO)
         return ProposedPrice(
             code=row["code"][:60],
             region=(row.get("region") or "cn-mainland")[:40] if kind == ITEM else "",

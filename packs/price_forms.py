@@ -10,10 +10,9 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import MODES
 from iss_billing.days import day_of, next_day
-from iss_billing.money import parse_decimal
 from packs.models import HOME_REGION, Aggregation, Item, PackType, Unit
 from packs.price_checks import ProposalRefused, judge
-from packs.price_sheet import FEN, MICRO, code_of_size
+from packs.price_sheet import FEN, MICRO, code_of_size, read_price
 from packs.proposal_models import ProposedPrice
 
 SIZE_UNITS = {
@@ -38,9 +37,12 @@ class _Judged(forms.Form):
     def clean_price(self) -> int:
         """As an integer."""
         try:
-            return parse_decimal(self.cleaned_data["price"].strip(), self.places)
+            price = read_price(self.cleaned_data["price"], self.places)
         except ValueError as error:
             raise ValidationError(str(error)) from error
+        if price is None:
+            raise ValidationError(_("What is new needs a price."))
+        return price
 
     def clean(self) -> dict[str, Any]:
         """Whether it could be published now."""

@@ -212,7 +212,7 @@ class SheetForm(forms.Form):
     def _changed(self, cell: SheetCell, entered: str) -> bool:
         try:
             before = self.data.get(f"was:{cell.name}", cell.was)
-            return _value(entered, cell.places) != _value(before, cell.places)
+            return read_price(entered, cell.places) != read_price(before, cell.places)
         except ValueError:
             return True
 
@@ -222,7 +222,7 @@ class SheetForm(forms.Form):
             self.add_error(cell.name, _("Changed meanwhile: it is %(price)s now.") % words)
             return
         try:
-            price = _value(data[cell.name], cell.places)
+            price = read_price(data[cell.name], cell.places)
         except ValueError as error:
             self.add_error(cell.name, str(error))
             return
@@ -241,10 +241,16 @@ class SheetForm(forms.Form):
         changed.append(cell)
 
 
-def _value(text: str, places: int) -> int | None:
-    """A price, None where there is none. Raises ValueError."""
+def read_price(text: str, places: int) -> int | None:
+    """What staff entered as a price, None where it is empty. Raises ValueError, with a sentence for the reader."""
     text = text.strip().replace(",", "")
-    return parse_decimal(text, places) if text else None
+    try:
+        return parse_decimal(text, places) if text else None
+    except ValueError as error:
+        words = {"text": text[:40], "places": places}
+        raise ValueError(
+            _("“%(text)s” is no price: it is digits with at most %(places)s decimals, such as 12.50.") % words
+        ) from error
 
 
 def day_asked(text: str, now: datetime) -> date:

@@ -1,12 +1,11 @@
 """Staff: bills to look at; packs with the refund that rules 4.7 leaves to staff."""
 
-from datetime import date, datetime
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -101,9 +100,9 @@ class PackAdmin(LookOnly):
         return str(formats.quantity(pack.remaining, pack.pack_type.unit))
 
     @admin.display(description=gettext_lazy("refunded at"), ordering="refunded_at")
-    def given_back_at(self, pack: Pack) -> datetime | None:
+    def given_back_at(self, pack: Pack) -> str:
         """When it was refunded."""
-        return pack.refunded_at
+        return formats.moment(pack.refunded_at, timezone.now()) if pack.refunded_at else "–"
 
     @admin.display(description=gettext_lazy("price paid"), ordering="price")
     def price_paid(self, pack: Pack) -> str:
@@ -233,9 +232,9 @@ class BillAdmin(LookOnly):
     )
 
     @admin.display(description=gettext_lazy("day of the usage"), ordering="day")
-    def usage_day(self, bill: Bill) -> date:
+    def usage_day(self, bill: Bill) -> str:
         """The day that it bills."""
-        return bill.day
+        return formats.day(bill.day)
 
     @admin.display(description=gettext_lazy("amount due"), ordering="amount_due")
     def due(self, bill: Bill) -> str:

@@ -10,15 +10,22 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
+from django.db.models import Max
 
+from accounts.models import Transfer
 from iss_billing.days import day_of, start_of
-from settlement.models import BookDay, CountedDay
+from settlement.models import BookDay, CountedDay, SettlementRun
 
 AGAIN = 3
 """Days that are summed up again each night: a run posts at the clock it began with."""
 PATIENCE_SECONDS, PAUSE_SECONDS = 60, 0.2
 DAYS_AT_A_TIME = 31
 LOCK = 3
+COUNT_AT = timedelta(hours=4, minutes=30)
+"""Into the day, when the night is over."""
+LONG_NIGHT = timedelta(hours=3)
+MUCH = 20_000
+"""Transfers that readers add up by themselves, in some tenths of a second, before they are summed up for them."""
 
 # `{which}` of the transfers, aliased t. Every transfer is in one branch, and every branch adds up to its transfers.
 TYPED = """
@@ -49,6 +56,19 @@ COUNT = """
 WITH {typed} INSERT INTO settlement_bookday (day, kind, debit, credit, pack_type_id, amount)
 SELECT day, kind, debit, credit, pack_type_id, amount FROM typed
 """.format(typed=TYPED.format(which="t.time >= %(start)s AND t.time < %(end)s AND t.id <= %(last)s"))
+
+
+def count_if_due(now: datetime) -> bool:
+    """Sum up once a day from 04:30 on, and whenever much has moved since and no run posts; whether it was due."""
+    last = CountedDay.objects.aggregate(at=Max("counted_at"), transfer=Max("last_transfer"))
+    morning = start_of(day_of(now)) + COUNT_AT
+    if not (now >= morning and (last["at"] is None or last["at"] < morning)):
+        newest = Transfer.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        running = SettlementRun.objects.filter(finished_at=None, started_at__gt=now - LONG_NIGHT)
+        if newest - (last["transfer"] or 0) < MUCH or running.exists():
+            return False
+    count_days(now)
+    return True
 
 
 def count_days(now: datetime) -> None:

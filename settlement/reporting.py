@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 from django.db import connection, transaction
 
 from accounts.standing import GRACE
-from iss_billing.days import day_of
+from iss_billing.days import day_of, start_of
 from settlement import alarms
 from settlement.models import ReportedDay, Reporter
 from settlement.partitions import partition_days
 
+LOOK_AT = timedelta(hours=8, minutes=30)
+"""Into the day, when those who report in the morning have."""
 AGAIN = 3
 """Days that are looked at each morning: usage arrives late, too."""
 KEPT = 28
@@ -54,6 +56,15 @@ SELECT %(day)s, %(now)s, coalesce(sum(events), 0), count(DISTINCT account_id), c
 ON CONFLICT (day) DO UPDATE SET looked_at = excluded.looked_at, events = excluded.events,
     accounts = excluded.accounts, sources = excluded.sources
 """  # noqa: S608 - our own words
+
+
+def look_if_due(now: datetime) -> bool:
+    """Look, once a day from 08:30 on, whenever somebody comes to ask; whether it was due."""
+    today = day_of(now)
+    if now < start_of(today) + LOOK_AT or looked_through() == today - timedelta(days=1):
+        return False
+    look(now)
+    return True
 
 
 def look(now: datetime) -> None:

@@ -124,14 +124,14 @@ def make_partitions() -> None:
 
 @shared_task
 def look_for_silence() -> None:
-    """Note who reported usage, and tell the operators of whom they hear nothing any more."""
-    reporting.look(timezone.now())
+    """Note who reported usage, and tell the operators of whom they hear nothing any more; once a day."""
+    reporting.look_if_due(timezone.now())
 
 
 @shared_task
 def count_books() -> None:
-    """Sum up the ledger's days that have ended."""
-    book_days.count_days(timezone.now())
+    """Sum the ledger up for the reports: once a day, and after much has moved."""
+    book_days.count_if_due(timezone.now())
 
 
 @shared_task(autoretry_for=(OperationalError, InterfaceError), retry_backoff=1, max_retries=5)

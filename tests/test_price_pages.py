@@ -320,6 +320,17 @@ def test_no_page_asks_more_queries_for_more_prices(desk: Client, django_assert_m
             assert desk.get(address).status_code == 200
 
 
+@pytest.mark.parametrize("entered", ["１２", "12.345", "-1", "1e3", "NaN"])
+def test_a_price_that_is_none_is_refused_in_the_readers_language(desk: Client, entered: str) -> None:
+    page = said(send_sheet(desk, p__pet_100k=entered, reason="r"))
+    assert f"“{entered}” is no price" in page
+    desk.cookies["django_language"] = "zh-hans"
+    page = said(send_sheet(desk, p__pet_100k=entered, reason="r"))
+    assert f"“{entered}”不是" in page
+    assert "is no price" not in page
+    assert price_rows() == ALL
+
+
 # files
 
 

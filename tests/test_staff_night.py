@@ -235,3 +235,13 @@ def test_a_suspended_account_is_expected_to_be_silent(clock: time_machine.Travel
     assert "/edge/1" in alarm.body
     page = member(roles.SUPPORT).get(reverse("admin:incoming")).content.decode()
     assert "suspended" in page
+
+
+def test_a_look_is_taken_once_a_day_however_late(clock: time_machine.Traveller) -> None:
+    """Also on a product's first day, and where beat was away at half past eight."""
+    live([*range(1, 11)], opened(on="2026-02-01"))
+    looks = {"2026-02-11T08:00": False, "2026-02-11T12:05": True, "2026-02-11T12:10": False, "2026-02-12T08:30": True}
+    for moment, due in looks.items():
+        clock.move_to(at(moment))
+        assert reporting.look_if_due(timezone.now()) is due
+    assert Alarm.objects.filter(kind="silent").exists()

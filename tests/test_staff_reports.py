@@ -20,10 +20,10 @@ from accounts.models import Account, Book, Transfer
 from iss_billing import roles
 from packs.models import Pack, PackType
 from packs.refunds import refund_pack
-from settlement import reports
+from settlement import book_days, reports
 from settlement.audit import audit
 from settlement.book_days import count_days, months
-from settlement.models import BookDay
+from settlement.models import BookDay, SettlementRun
 from settlement.staff_refunds import refund_used_pack
 from tests.test_staff_audit import member
 from tests.worlds import assert_books, at, buy, night, opened, top_up, use, yuan
@@ -217,3 +217,24 @@ def test_the_pages_show_it_and_ask_no_more_with_more_rows(alice: Account) -> Non
         for name in names:
             assert desk.get(reverse(f"admin:{name}"), {"month": nonsense}).status_code == 200
     assert desk.get(reverse("admin:report-movements"), {"kind": "usage", "page": "99"}).status_code == 200
+
+
+def test_the_books_are_summed_up_once_a_day_and_after_much_has_moved(
+    alice: Account, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book_days, "MUCH", 3)
+    assert book_days.count_if_due(timezone.now())
+    assert not book_days.count_if_due(timezone.now())
+    clock.move_to(at("2026-03-09T02:10"))
+    for _ in range(4):
+        top_up(alice, "1.00", "2026-03-09T02:00")
+    run = SettlementRun.objects.latest("pk")
+    SettlementRun.objects.filter(pk=run.pk).update(finished_at=None, started_at=at("2026-03-09T02:00"))
+    assert not book_days.count_if_due(timezone.now())  # the night has not ended
+    SettlementRun.objects.filter(pk=run.pk).update(finished_at=run.finished_at, started_at=run.started_at)
+    assert book_days.count_if_due(timezone.now())
+    assert reports.trial_balance(*months(), MARCH).agrees
+    due = {"2026-03-09T04:25": False, "2026-03-09T09:00": True, "2026-03-09T09:05": False}
+    for moment, counted in due.items():
+        clock.move_to(at(moment))
+        assert book_days.count_if_due(timezone.now()) is counted
