@@ -15,7 +15,7 @@ from iss_billing import formats
 from iss_billing.staff import LookOnly, LookOnlyInline
 from packs.models import Pack
 from packs.refunds import RefundRefused
-from settlement import admin_account, admin_failures, admin_incoming, admin_reports, admin_runs  # noqa: F401 - they register their pages
+from settlement import admin_account, admin_failures, admin_front, admin_incoming, admin_reports, admin_runs  # noqa: F401 - they register their pages
 from settlement import closing_admin as closing_admin
 from settlement import price_run_admin as price_run_admin
 from settlement.models import Bill, BillLine, Drawdown

@@ -13,15 +13,18 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.ledger import record_adjustment
 from accounts.models import Account, AuditEntry
 from iss_billing import roles
 from packs.models import Pack
+from packs.proposals import propose
 from settlement import alarms, reporting, runs, tasks
 from settlement.events import decode_batch, judge_all
 from settlement.metering import collect, store
-from settlement.models import Alarm, PendingDay, Reporter, SettlementFailure, SettlementRun
+from settlement.models import Alarm, PendingDay, Reporter, SettlementFailure, SettlementRun, UsageRefusal
 from settlement.progress import pending_through
 from tests.test_admin import complaints, submit, url_of
+from tests.test_rules_prices import pack
 from tests.test_runs import damage, three_accounts
 from tests.test_staff_audit import member
 from tests.worlds import assert_books, at, bills_of, event, night, opened, use
@@ -245,3 +248,44 @@ def test_a_look_is_taken_once_a_day_however_late(clock: time_machine.Traveller) 
         clock.move_to(at(moment))
         assert reporting.look_if_due(timezone.now()) is due
     assert Alarm.objects.filter(kind="silent").exists()
+
+
+def test_the_first_page_says_what_stands_and_what_waits(
+    clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each role what it may know; nothing that is not so."""
+    index = reverse("admin:index")
+    pricing, support = member(roles.PRICING), member(roles.SUPPORT)
+    assert "desk-notes" not in pricing.get(index).content.decode()  # a product's first day
+    _accounts, damaged, failure = failed()
+    run = failure.run
+    debtor = opened("debtor", balance="0.01")
+    record_adjustment(account_id=debtor.pk, amount=-101, reference="a", reason="r", now=timezone.now())
+    propose(cells=[pack("pet-100k", "300")], reason="r", now=timezone.now())
+    UsageRefusal.objects.create(day=date(2026, 3, 6), source="/edge", code="too_old", events=1)
+    UsageRefusal.objects.create(day=date(2026, 3, 5), source="/edge", code="too_old", events=7)
+    live([*range(1, 11)], opened("silent", on="2026-02-01"))
+    reporting.look(at("2026-02-12T08:30"))
+    url = reverse("admin:settlement_settlementrun_change", args=[run.pk])
+    seen = {role: client.get(index).content.decode() for role, client in (("pricing", pricing), ("support", support))}
+    for page in seen.values():
+        assert f'href="{url}">6 Mar did not go well: see run {run.pk}.</a>' in page
+        assert "1 account-day failed and waits." in page
+        assert "1 usage event was refused since yesterday." in page
+        assert "have fallen silent" in page
+    both = ("1 account owes CNY 1.00.", "1 price change waits to be published.")
+    assert [text in seen["pricing"] for text in both] == [True, True]
+    assert [text in seen["support"] for text in both] == [False, False]
+    mend(damaged)
+    handed: list[int] = []
+    monkeypatch.setattr(tasks.settle_shard, "delay", handed.append)
+    tasks.hand_out(runs.begin(now=timezone.now(), account_id=failure.account_id).pk)
+    while handed:
+        tasks.settle_shard(handed.pop())
+    page = support.get(index).content.decode()
+    assert "6 Mar is settled: " in page
+    assert "failed and wait" not in page
+    clock.move_to(at("2026-03-08T02:20"))
+    assert "7 Mar is not settled: no run has begun." in support.get(index).content.decode()
+    night("2026-03-08T02:20")
+    assert "7 Mar is settled: " in support.get(index).content.decode()
