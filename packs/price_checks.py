@@ -83,6 +83,8 @@ def judge(cells: Sequence[ProposedPrice], now: datetime) -> None:
             _judge(cell, prices)
             if cell.key in seen:
                 raise PriceRefused(_("It is changed twice for the same day."))
+            if cell.new is not None:
+                _check_once(cell, cells[:place])
         except PriceRefused as error:
             errors[place] = str(error)
         seen.add(cell.key)
@@ -158,6 +160,24 @@ def _check_new(cell: ProposedPrice, prices: PriceList) -> None:
     known = new.get("unit") in Unit.values and new.get("aggregation") in Aggregation.values
     if not known or new.get("requires_billing_mode") not in (None, *dict(MODES)):
         raise PriceRefused(_("The item's unit, aggregation or billing mode is not one that there is."))
+
+
+def _check_once(cell: ProposedPrice, earlier: Sequence[ProposedPrice]) -> None:
+    """Raise PriceRefused where what is new is told of twice, and not alike; a new item may have several regions."""
+    new = cell.new or {}
+    for other in earlier:
+        told = other.new
+        if told is None or other.of_pack != cell.of_pack:
+            continue
+        if not cell.of_pack:
+            unlike = other.code == cell.code and told != new
+        else:
+            same_type = told.get("pack_type") == new.get("pack_type")
+            if other.code == cell.code or (same_type and told.get("quantity") == new.get("quantity")):
+                raise PriceRefused(_("This size is added twice."))
+            unlike = same_type and told.get("type") != new.get("type")
+        if unlike:
+            raise PriceRefused(_("It is described twice, and not alike."))
 
 
 def _check_names(new: dict[str, Any]) -> None:

@@ -20,14 +20,19 @@ from tablib import Dataset, InvalidDimensions
 
 from iss_billing.days import day_of, next_day, parse_day
 from iss_billing.tables import neutral
-from packs.models import Item, Sku
+from packs.models import Item, PackType, Sku
 from packs.price_checks import ProposalRefused, judge
 from packs.price_sheet import FEN, MICRO, price_text, read_price
 from packs.proposal_models import ProposedPrice
 from packs.tariff import sku_prices, tariff_on
 
-COLUMNS = ("kind", "code", "name", "region", "price", "per", "unit", "from", "reason")
-"""Read are kind (`pack` or `item`), code, region, price (empty: not on sale), per, from and reason; the others tell."""
+COLUMNS = (
+    *("kind", "code", "name", "region", "price", "per", "unit", "from", "reason"),
+    *("type", "size", "name_zh", "name_en", "aggregation", "mode", "covers"),
+)
+"""Read are kind (`pack` or `item`), code, region, price (empty: not on sale), per, from and reason; of a code that is
+not there yet also what describes it, which otherwise tells: the type and size of a pack, its type's names and what it
+covers, an item's names, unit, aggregation and mode."""
 PACK, ITEM = "pack", "item"
 MOST_BYTES, MOST_UNPACKED = 2**20, 2**23
 MOST_ROWS, MOST_COLUMNS, MOST_PARTS, MOST_FAULTS = 5_000, 40, 200, 20
@@ -52,21 +57,24 @@ def export(kind: str, now: datetime) -> HttpResponse:
 
 def _for_file(head: str, value: str, kind: str) -> Any:
     """Text, and in Excel numbers for what is a number."""
-    return Decimal(value) if value and kind == "xlsx" and head in ("price", "per") else neutral(value)
+    return Decimal(value) if value and kind == "xlsx" and head in ("price", "per", "size") else neutral(value)
 
 
 def _in_force(now: datetime) -> list[tuple[str, ...]]:
     prices, tariff = sku_prices(now), tariff_on(day_of(now))
     rows: list[tuple[str, ...]] = []
-    for sku in Sku.objects.select_related("pack_type"):
-        name = f"{sku.pack_type.name} {sku.quantity}"
+    for sku in Sku.objects.select_related("pack_type").prefetch_related("pack_type__covers"):
+        kind = sku.pack_type
         price = price_text(prices.get(sku.pk), FEN)
-        rows.append((PACK, sku.code, name, "", price, "", sku.pack_type.unit, "", ""))
+        covers = " ".join(item.code for item in kind.covers.all())
+        told = (kind.code, str(sku.quantity), kind.name_zh, kind.name_en, "", kind.requires_billing_mode or "", covers)
+        rows.append((PACK, sku.code, f"{kind.name} {sku.quantity}", "", price, "", kind.unit, "", "", *told))
     items = {item.pk: item for item in Item.objects.all()}
     for (pk, region), found in sorted(tariff.items(), key=lambda entry: (items[entry[0][0]].position, entry[0][1])):
         item = items[pk]
         price = price_text(found.price, MICRO)
-        rows.append((ITEM, item.code, item.name, region, price, str(found.per), item.unit, "", ""))
+        told = ("", "", item.name_zh, item.name_en, item.aggregation, item.requires_billing_mode or "", "")
+        rows.append((ITEM, item.code, item.name, region, price, str(found.per), item.unit, "", "", *told))
     return rows
 
 
@@ -130,6 +138,13 @@ def _excel(content: bytes) -> list[list[Any]]:
     return [row[:width] for row in rows]
 
 
+def _whole(text: str) -> int:
+    """A whole number of base units. Raises ValueError, with a sentence for the reader."""
+    if not text.isascii() or not text.isdigit() or len(text) > 16:
+        raise ValueError(_("“%(per)s” is not a whole number of base units.") % {"per": text[:40]})
+    return int(text)
+
+
 def _day(text: str) -> date:
     """A day of a row. Raises ValueError, with a sentence for the reader."""
     try:
@@ -173,6 +188,8 @@ class UploadForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.now = now
         self.changes: list[ProposedPrice] = []
+        self.described: dict[str, dict[str, Any]] = {}
+        """The new pack types of the file: only the first row of each must describe it."""
 
     def clean_file(self) -> list[dict[str, str]]:
         """Its rows."""
@@ -189,6 +206,9 @@ class UploadForm(forms.Form):
         data = super().clean() or {}
         if self.errors:
             return data
+        self.known = {PACK: set(Sku.objects.values_list("code", flat=True))}
+        self.known[ITEM] = set(Item.objects.values_list("code", flat=True))
+        self.types = set(PackType.objects.values_list("code", flat=True))
         lines: list[int] = []
         faults: dict[int, str] = {}
         for number, row in enumerate(data["file"], start=2):
@@ -214,18 +234,35 @@ class UploadForm(forms.Form):
         day = _day(row["from"]) if row.get("from") else data["day"]
         if kind == ITEM and day is None:
             day = next_day(day_of(self.now))
-        per = row.get("per", "") or "0"
-        if not per.isascii() or not per.isdigit() or len(per) > 16:
-            raise ValueError(_("“%(per)s” is not a whole number of base units.") % {"per": per[:40]})
+        per = _whole(row.get("per", "") or "0")
         value = read_price(row["price"], FEN if kind == PACK else MICRO)
         return ProposedPrice(
             code=row["code"][:60],
             region=(row.get("region") or "cn-mainland")[:40] if kind == ITEM else "",
             price=value,
-            per=int(per) if kind == ITEM and value is not None else 0,
+            per=per if kind == ITEM and value is not None else 0,
             day=day,
             reason=(row.get("reason") or data["reason"])[:500],
+            new=self._new(kind, row),
         )
+
+    def _new(self, kind: str, row: dict[str, str]) -> dict[str, Any] | None:
+        """What a code that is not there yet stands for; `judge` says whether it may. Raises ValueError."""
+        if row["code"] in self.known[kind]:
+            return None
+        names = {name: row.get(name, "") for name in ("name_zh", "name_en")}
+        if kind == ITEM and row.get("aggregation"):
+            rest = {"unit": row.get("unit", ""), "aggregation": row["aggregation"]}
+            return names | rest | {"requires_billing_mode": row.get("mode") or None}
+        pack_type, size = row.get("type", ""), row.get("size", "")
+        if kind == ITEM or not pack_type or not size:
+            raise ValueError(_("There is no %(code)s in the catalogue.") % {"code": row["code"][:60]})
+        new: dict[str, Any] = {"pack_type": pack_type, "quantity": _whole(size)}
+        if pack_type not in self.types:
+            described = names | {"covers": row.get("covers", "").split()}
+            first = self.described.setdefault(pack_type, described)
+            new["type"] = described if any(described.values()) else first
+        return new
 
     def _judged(self, lines: list[int]) -> dict[int, str]:
         """What is wrong with which line; a row that is not on sale and stays so is no fault."""
@@ -241,5 +278,5 @@ class UploadForm(forms.Form):
 def _same(cell: ProposedPrice) -> bool:
     """Whether a cell changes nothing."""
     if cell.price is None:
-        return cell.from_price is None
+        return cell.from_price is None and cell.new is None
     return (cell.price, cell.per) == (cell.from_price, cell.from_per)

@@ -151,7 +151,8 @@ def _append_pack(cell: ProposedPrice, proposal: PriceProposal, now: datetime) ->
 
 
 def _append_tariff(cell: ProposedPrice, proposal: PriceProposal, now: datetime) -> None:
-    item = _new_item(cell) if cell.new else Item.objects.get(code=cell.code)
+    # a new item may come with the prices of several regions
+    item = Item.objects.filter(code=cell.code).first() or _new_item(cell)
     day = cell.day or day_of(now)  # judged: there is one
     if cell.cancels:
         rows = TariffPrice.objects.filter(item=item, region=cell.region, effective_day=day, cancelled_at=None).order_by(

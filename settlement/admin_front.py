@@ -98,7 +98,7 @@ def prices(now: datetime) -> Iterator[Note]:
         words = ngettext(
             "%(number)s price change waits to be published.", "%(number)s price changes wait to be published.", number
         ) % {"number": f"{number:,}"}
-        yield Note(words, f"{reverse('admin:packs_priceproposal_changelist')}?state__exact=proposed", "stalled")
+        yield Note(words, f"{reverse('admin:packs_priceproposal_changelist')}?state__in=proposed,rehearsed", "stalled")
     if coming := coming_changes(now):
         words = ngettext(
             "%(number)s price is to change, the first on %(day)s.",

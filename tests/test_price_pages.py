@@ -361,7 +361,10 @@ def test_what_is_exported_changes_nothing_when_it_is_imported(desk: Client, kind
         lines = response.content.decode("utf-8-sig").splitlines()
         assert lines[0] == ",".join(COLUMNS)
         assert len(lines) == 1 + 34 + 21
-        assert "pack,pet-100k,Pet recognition pack 100000,,250,,call,," in lines
+        assert (
+            "pack,pet-100k,Pet recognition pack 100000,,250,,call,,,pet,100000,宠物识别资源包,Pet recognition pack,,,ai.pet"
+            in lines
+        )
         changed = response.content.replace(b",250,,call,,", b",249.5,,call,2026-03-10,sale")
     else:
         sheet = load_workbook(io.BytesIO(response.content)).worksheets[0]
@@ -386,6 +389,66 @@ def test_a_file_may_withdraw_price_tomorrow_and_be_of_excel_in_china(desk: Clien
         ("pet-100k", "", None, None, "停售"),
         ("ai.pet", "cn-mainland", 3_250_000, date(2026, 3, 9), "from a file"),
     ]
+
+
+NEW = "kind,code,region,price,per,unit,type,size,name_zh,name_en,aggregation,mode,covers"
+
+
+def test_a_file_adds_sizes_pack_types_items_and_regions(desk: Client) -> None:
+    rows = (
+        "pack,pet-50k,,140,,,pet,50000,,,,,",
+        "pack,baby-100k,,250,,,baby,100000,婴儿识别资源包,Baby recognition pack,,,ai.baby",
+        "pack,baby-1m,,2200,,,baby,1000000,,,,,",
+        "item,ai.fire,cn-mainland,5,1000,call,,,火焰识别,Fire recognition,sum,,",
+        "item,ai.fire,cn-north,6,1000,call,,,火焰识别,Fire recognition,sum,,",
+    )
+    proposal = proposal_of(upload(desk, "\n".join([NEW, *rows]).encode()))
+    page = said(desk.get(reverse("admin:packs_priceproposal_change", args=[proposal.pk])))
+    assert "New pack type baby, 婴儿识别资源包 / Baby recognition pack, covers: Baby recognition (ai.baby)" in page
+    assert "火焰识别 / Fire recognition" in page
+    publish(desk, proposal)
+    proposal.refresh_from_db()
+    assert proposal.state == "published"
+    sold = Sku.objects.filter(code__in=["pet-50k", "baby-100k", "baby-1m"])
+    assert set(sold.values_list("pack_type__code", "quantity")) == {("pet", 50000), ("baby", 100000), ("baby", 1000000)}
+    assert [item.code for item in PackType.objects.get(code="baby").covers.all()] == ["ai.baby"]
+    assert set(Item.objects.get(code="ai.fire").tariff.values_list("region", "price")) == {
+        ("cn-mainland", 5_000_000),
+        ("cn-north", 6_000_000),
+    }
+    exported = desk.get(SHEET + "export/csv/").content
+    assert "The file changes nothing" in said(upload(desk, exported))
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (("pack,pet-50k,,,,,pet,50000,,,,,",), "Row 2: What is new needs a price"),
+        (("pack,pet-50k,,140,,,pet,5e4,,,,,",), "Row 2: “5e4” is not a whole number"),
+        (("pack,pet-100x,,140,,,pet,100000,,,,,",), "Row 2: There is a pack of this type and size"),
+        (("pack,cat-1m,,140,,,cat,1000000,,,,,",), "Row 2: A name is needed"),
+        (("pack,cat-1m,,140,,,cat,1000000,猫,cat,,,ai.pet ai.cat",), "Row 2: It covers an item that there is not"),
+        (
+            ("pack,pet-50k,,140,,,pet,50000,,,,,", "pack,pet-fifty,,1,,,pet,50000,,,,,"),
+            "Row 3: This size is added twice",
+        ),
+        (
+            ("pack,a-1,,1,,,a,1,一,one,,,ai.pet", "pack,a-2,,1,,,a,2,二,two,,,ai.pet"),
+            "Row 3: It is described twice, and not alike",
+        ),
+        (
+            ("item,x,cn,1,1,call,,,一,one,sum,,", "item,x,us,1,1,call,,,一,one,distinct,,"),
+            "Row 3: It is described twice, and not alike",
+        ),
+        (("item,x,cn,1,1,call,,,一,one,median,,",), "Row 2: The item's unit, aggregation or billing mode"),
+        (("item,ai.typo,,,,,,,,,,,",), "Row 2: There is no ai.typo"),
+        (("pack,typo-100k,,,,,,,,,,,",), "Row 2: There is no typo-100k"),
+    ],
+)
+def test_what_a_file_adds_is_refused_with_what_and_where(desk: Client, rows: tuple[str, ...], why: str) -> None:
+    response = upload(desk, "\n".join([NEW, *rows]).encode())
+    assert why in said(response)
+    assert PriceProposal.objects.count() == 0
 
 
 @pytest.mark.parametrize(
