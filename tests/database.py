@@ -24,21 +24,20 @@ from tests.environment import VAR
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 ORIGINAL: Final = "test_original"
-SETTINGS: Final = "settings.py"
 
 
 @contextmanager
 def test_database() -> Iterator[None]:
     """A copy of the original under the name of this worker's test database; gone afterwards."""
-    usual, name = connection.settings_dict["NAME"], connection.creation._get_test_db_name()
+    usual, name = connection.settings_dict["NAME"], connection.creation._get_test_db_name()  # type: ignore[attr-defined]
     connection.close()
     with (VAR / "original.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one makes it, the others wait; it cannot be copied while it is connected to
         _see_to_original(usual)
-        _administer("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+        _administer("DROP DATABASE IF EXISTS {}", name)  # not by force: another run may be at work in it
         _administer("CREATE DATABASE {} TEMPLATE {}", name, ORIGINAL)
     _use(name)
-    TransactionTestCase._fixture_teardown = _Emptying()  # type: ignore[assignment]
+    TransactionTestCase._fixture_teardown = _Emptying()  # type: ignore[attr-defined]
     yield
     _use(usual)
     _administer("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
@@ -50,7 +49,7 @@ def _use(name: str) -> None:
 
 
 def _administer(statement: str, *names: str) -> Any:
-    with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+    with connection._nodb_cursor() as cursor:
         cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
         return cursor.fetchone() if cursor.description else None
 
