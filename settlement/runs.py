@@ -108,16 +108,25 @@ def begin(*, now: datetime, through: date | None = None, account_id: int | None 
 def begin_night(*, now: datetime, missed_only: bool = False) -> SettlementRun | None:
     """Begin the night's run; with `missed_only` not where there was one. None where another beat has just begun it.
 
-    A second run would settle nothing, but fail once more where the first did, tell of it once more, and stand for the
+    A second run that has nothing new would fail once more where the first did, tell of it once more, and stand for the
     night in the figures.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(7206, 4)")
-        there = SettlementRun.objects.filter(through_day__gte=_yesterday(now), account=None)
+        there = SettlementRun.objects.filter(through_day__gte=_yesterday(now), account=None).order_by("-pk")
         if not missed_only:
             there = there.filter(Q(finished_at=None) | Q(started_at__gt=now - PATIENCE))
-        return None if there.exists() else begin(now=now)
+        last = there.first()
+        return None if last and (missed_only or not _has_new(last)) else begin(now=now)
+
+
+def _has_new(run: SettlementRun) -> bool:
+    """Whether a run is finished and left something that it has not tried."""
+    if run.finished_at is None:
+        return False
+    collect()
+    return _pending(run).exclude(account__in=run.failures.values("account")).exists()
 
 
 def _yesterday(now: datetime) -> date:

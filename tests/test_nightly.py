@@ -98,9 +98,14 @@ def test_two_beats_begin_one_night(at_once: None) -> None:
         settle_missed()
         settle_night()
     assert (Bill.objects.count(), SettlementRun.objects.count()) == (1, 1)
+    use(account, "ai.pet", 100, "2026-03-05T11:00")
+    with time_machine.travel(at("2026-03-06T02:00:30"), tick=False):
+        settle_night()
+        settle_night()
+    assert (Bill.objects.count(), SettlementRun.objects.count()) == (2, 2), "what is new is settled"
     with time_machine.travel(at("2026-03-06T02:20"), tick=False):
         settle_night()
-    assert SettlementRun.objects.count() == 2, "asked for again later, it looks again"
+    assert SettlementRun.objects.count() == 3, "asked for again later, it looks again"
     assert_books()
 
 
