@@ -281,7 +281,8 @@ def new_type(**more: Any) -> dict[str, Any]:
 
 
 def test_a_new_pack_type_is_sold_from_its_day_on_and_covers_its_items_in_their_order() -> None:
-    change(pack("animal-1k", "5", "2026-03-07", new=new_type()), pack("animal-2k", "9", "2026-03-07", new=new_type()))
+    larger = new_type() | {"quantity": 2000}
+    change(pack("animal-1k", "5", "2026-03-07", new=new_type()), pack("animal-2k", "9", "2026-03-07", new=larger))
     kind = PackType.objects.get(code="animal")
     assert (kind.unit, kind.region, kind.requires_billing_mode, kind.skus.count()) == ("call", HOME, None, 2)
     alice = opened()
