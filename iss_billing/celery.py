@@ -27,6 +27,12 @@ def hold_servers(**_: Any) -> None:
     hold()
 
 
+@beat_init.connect
+def say_ready(**_: Any) -> None:
+    """Beat has its schedule open: a SIGTERM from now on keeps it, one before only ends the start."""
+    logging.getLogger("celery.beat").info("beat: ready")
+
+
 @setup_logging.connect
 def log_as_all_do(**_: Any) -> None:
     """Celery's lines are lines like all others."""

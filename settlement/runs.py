@@ -27,8 +27,11 @@ from settlement.metering import collect
 from settlement.models import PendingDay, SettlementFailure, SettlementRun, SettlementShard
 from settlement.progress import days_of
 
-SHARD = 2_000
-"""Accounts in one transaction: who buys meanwhile waits for it, and all who commit for its share of the log."""
+PIECE = 1_000
+"""Accounts in one of a day's last transactions, half as many as in the others: who buys meanwhile waits for them, and
+all who commit for their share of the log."""
+LAST_PIECES = 4
+"""So many stay single: processes that share a night then end it together, however few shards it has."""
 STANDSTILL = timedelta(hours=1)
 """A night that settles no shard for so long is told to the operators."""
 
@@ -152,7 +155,7 @@ def advance(run_id: int, clock: datetime) -> list[int]:
             return []
         shards = [
             SettlementShard(run=run, day=day, first_account=first, last_account=last)
-            for first, last in _ranges(day, run.account_id)
+            for first, last in _tapered(_ranges(day, run.account_id))
         ]
         if not shards:  # everybody pending on this day waits for an older one that failed
             shards = [SettlementShard(run=run, day=day, first_account=0, last_account=0, done_at=clock)]
@@ -167,35 +170,42 @@ def _pending(run: SettlementRun) -> QuerySet[PendingDay]:
     return pending.filter(account=run.account_id) if run.account_id else pending
 
 
-NEXT_SHARDS = """
-WITH RECURSIVE shard (first, last) AS (
+NEXT_PIECES = """
+WITH RECURSIVE piece (first, last) AS (
     SELECT NULL::bigint, %(after)s::bigint
     UNION ALL
-    SELECT next.first, next.last FROM shard CROSS JOIN LATERAL (
+    SELECT next.first, next.last FROM piece CROSS JOIN LATERAL (
         SELECT min(account_id) AS first, max(account_id) AS last FROM (
             SELECT account_id FROM settlement_pendingday AS pending
-            WHERE day = %(day)s AND account_id > shard.last AND account_id <= %(until)s
+            WHERE day = %(day)s AND account_id > piece.last AND account_id <= %(until)s
               AND ((SELECT min(day) FROM settlement_pendingday) = %(day)s OR NOT EXISTS (
                   SELECT FROM settlement_pendingday AS older
                   WHERE older.account_id = pending.account_id AND older.day < %(day)s
               ))
-            ORDER BY account_id LIMIT %(shard)s
+            ORDER BY account_id LIMIT %(piece)s
         ) AS part
-    ) AS next WHERE shard.last IS NOT NULL
-) SELECT first, last FROM shard WHERE first IS NOT NULL
+    ) AS next WHERE piece.last IS NOT NULL
+) SELECT first, last FROM piece WHERE first IS NOT NULL
 """
 """One pass along the index, for nobody settles anything meanwhile; who waits is asked only where a day was left."""
 
 
 def _ranges(day: date, account_id: int | None) -> list[tuple[int, int]]:
-    """The pending accounts of a day, without those that have an older day pending, as id ranges of a shard each.
+    """The pending accounts of a day, without those that have an older day pending, as id ranges of a piece each.
 
     One account alone, if one is given.
     """
     after, until = (0, BigIntegerField.MAX_BIGINT) if account_id is None else (account_id - 1, account_id)
     with connection.cursor() as cursor:
-        cursor.execute(NEXT_SHARDS, {"day": day, "after": after, "until": until, "shard": SHARD})
+        cursor.execute(NEXT_PIECES, {"day": day, "after": after, "until": until, "piece": PIECE})
         return list(cursor.fetchall())
+
+
+def _tapered(pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Pieces joined in pairs, but for the last ones."""
+    paired = max(len(pieces) - LAST_PIECES, 0) // 2 * 2
+    pairs = zip(pieces[:paired:2], pieces[1:paired:2], strict=True)
+    return [(first, last) for (first, _), (_, last) in pairs] + pieces[paired:]
 
 
 def settle_shard(shard_id: int, clock: datetime) -> tuple[date, Settled]:

@@ -160,6 +160,7 @@ def connections_of_others() -> set[int]:
 
 
 def someone_waits() -> bool:
+    """Whether somebody waits for this connection's transaction; other tests' databases have waiters of their own."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))")
         return bool(cursor.fetchone()[0])

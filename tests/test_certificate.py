@@ -375,7 +375,7 @@ def test_a_certificate_that_was_killed_is_made_up_for_once(world: World, monkeyp
 def test_a_run_that_was_cut_off_is_certified_once_a_later_one_has_finished(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "SHARD", 1)
+    monkeypatch.setattr(runs, "PIECE", 1)
     use(world.bob, "ai.pet", 5, "2026-03-04T10:00", received="2026-03-05T10:00")
     cut_off = runs.begin(now=at(NIGHT))
     [alone] = runs.advance(cut_off.pk, at(NIGHT))

@@ -111,7 +111,7 @@ def test_two_beats_begin_one_night(at_once: None) -> None:
 
 @pytest.mark.django_db
 def test_a_run_that_was_cut_off_is_taken_up_again(at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "SHARD", 2)
+    monkeypatch.setattr(runs, "PIECE", 2)
     for number in range(5):
         account = opened(f"account {number}")
         use(account, "ai.pet", 100, "2026-03-05T10:00")
@@ -176,7 +176,7 @@ def test_a_shard_delivered_days_late_is_left_to_the_next_run(at_once: None) -> N
 
 @pytest.mark.django_db(transaction=True)
 def test_a_run_is_left_alone_while_somebody_has_a_shard_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "SHARD", 1)
+    monkeypatch.setattr(runs, "PIECE", 1)
     for number in range(2):
         use(opened(f"account {number}"), "ai.pet", 100, "2026-03-05T10:00")
     run = runs.begin(now=at("2026-03-06T02:00"))
@@ -199,7 +199,7 @@ def _left_behind(since: datetime, through: date) -> dict[int, list[int]]:
 
 @pytest.mark.django_db
 def test_a_shard_is_handed_out_and_settled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "SHARD", 2)
+    monkeypatch.setattr(runs, "PIECE", 2)
     for number in range(5):
         account = opened(f"account {number}")
         use(account, "ai.pet", 100, "2026-03-05T10:00")

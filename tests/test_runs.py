@@ -46,8 +46,22 @@ def damage(account: Account) -> Pack:
     return pack
 
 
+def test_the_last_shards_of_a_day_are_half_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "PIECE", 1)
+    accounts = [opened(f"account {number}") for number in range(9)]
+    for account in accounts:
+        use(account, "ai.pet", 100, "2026-03-05T10:00")
+    run = runs.begin(now=NIGHT)
+    shards = [SettlementShard.objects.get(pk=pk) for pk in runs.advance(run.pk, NIGHT)]
+    ids = [account.pk for account in accounts]
+    planned = [[pk for pk in ids if shard.first_account <= pk <= shard.last_account] for shard in shards]
+    assert planned == [ids[:2], ids[2:4], *([pk] for pk in ids[4:])]
+    settle(now=NIGHT)
+    assert_books()
+
+
 def test_a_run_keeps_what_each_day_and_shard_did(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "SHARD", 2)
+    monkeypatch.setattr(runs, "PIECE", 2)
     three_accounts()
     run = runs.begin(now=NIGHT)
     first, second = runs.advance(run.pk, NIGHT)
@@ -211,7 +225,7 @@ def test_a_run_that_was_cut_off_names_the_run_that_took_it_up(desk: Client) -> N
 @pytest.mark.django_db(transaction=True)
 def test_the_page_of_a_running_run_refreshes_itself(page: Page, monkeypatch: pytest.MonkeyPatch, clock: Any) -> None:
     monkeypatch.setattr("settlement.admin_runs.REFRESH", 1)
-    monkeypatch.setattr(runs, "SHARD", 2)
+    monkeypatch.setattr(runs, "PIECE", 2)
     three_accounts()
     User.objects.create_superuser("staff@example.com", "staff")
     clock.move(at("2026-03-07T02:00:30"))
@@ -244,7 +258,7 @@ def test_settle_shows_its_progress_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], settings: Any
 ) -> None:
     settings.DEBUG = True
-    monkeypatch.setattr(runs, "SHARD", 2)
+    monkeypatch.setattr(runs, "PIECE", 2)
     three_accounts()
     mine, its = pty.openpty()
     with monkeypatch.context() as terminal, os.fdopen(its, "w") as stderr:

@@ -11,7 +11,7 @@ from django.apps import AppConfig
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-SHARD = 3
+PIECE = 3
 LOST_AFTER = PATIENCE = timedelta(seconds=2)
 
 
@@ -28,7 +28,7 @@ class TortureConfig(AppConfig):
         from tests.torture import clock, plants
 
         for module, name, value in (
-            (runs, "SHARD", SHARD),
+            (runs, "PIECE", PIECE),
             (runs, "PATIENCE", PATIENCE),
             (tasks, "LOST_AFTER", LOST_AFTER),
         ):
