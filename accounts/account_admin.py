@@ -85,6 +85,8 @@ class StandingFilter(admin.SimpleListFilter):
         now, asked = timezone.now(), self.value()
         if asked == "closed":
             return queryset.filter(closed_at__isnull=False)
+        if asked:
+            queryset = queryset.filter(closed_at=None)
         if asked == standing.Standing.ACTIVE:
             return queryset.filter(arrears_since=None)
         indebted = queryset.filter(arrears_since__isnull=False)

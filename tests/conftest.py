@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pytest
 import time_machine
 from django.conf import settings
+from django.core.servers.basehttp import WSGIRequestHandler
 from django.db import connection, transaction
 from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
@@ -30,6 +31,8 @@ Made = TypeVar("Made")
 def pytest_configure(config: pytest.Config) -> None:
     """Quick password hashes: the tests make many logins and attack none."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # or the second packet of an answer waits 40 ms for the first one's receipt
+    WSGIRequestHandler.disable_nagle_algorithm = True
 
 
 LONG = ("test_torture", "test_make_run", "test_api_schema", "test_security", "test_backup", "test_journey_account",

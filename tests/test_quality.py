@@ -60,6 +60,20 @@ def enter(context: BrowserContext, site: LiveServer, client: Client) -> None:
     context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": site.url}])
 
 
+def complaints_of(page: Page) -> list[str]:
+    """What a page's console complains of from now on, its content security policy's refusals among it."""
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    return complaints
+
+
+def assert_content(address: str, complaints: list[str]) -> None:
+    """Nothing in the console but what the browser says of an answer that is meant."""
+    said = [text for text in complaints if not text.strip().endswith(EXPECTED)]
+    assert not said, (address, said)
+
+
 def look_over(page: Page, address: str, complaints: list[str]) -> None:
     """One page: whole on the screen, accessible, and nothing in the console."""
     complaints.clear()
@@ -71,8 +85,7 @@ def look_over(page: Page, address: str, complaints: list[str]) -> None:
     )
     assert wide is None, f"{address} is wider than the screen: {wide}"
     assert_accessible(page)
-    said = [text for text in complaints if not text.strip().endswith(EXPECTED)]
-    assert not said, (address, said)
+    assert_content(address, complaints)
 
 
 def serve(page: Page, template: str) -> None:
@@ -85,9 +98,7 @@ def serve(page: Page, template: str) -> None:
 @pytest.mark.parametrize("phone", LOOKS, indirect=True, ids=[" ".join(look) for look in LOOKS])
 def test_every_page_on_a_phone(phone: BrowserContext, live_server: LiveServer, clock: Clock) -> None:
     page = phone.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    complaints = complaints_of(page)
     wrong: list[str] = []
 
     def look(addresses: list[str]) -> None:
@@ -117,17 +128,20 @@ def test_every_page_on_a_phone(phone: BrowserContext, live_server: LiveServer, c
     assert not wrong, "\n\n".join(wrong)
 
 
+NO_PAGES = {"jsi18n", "packs_pricelist_export", "settlement_pricerun_accounts"}
+"""Scripts and files."""
+DJANGOS = {
+    # its own pages as they come
+    *("password_change", "password_change_done", "second-factor", "second-factor-codes", "app_list"),
+    *("auth_group_changelist", "auth_group_history", "settlement_alarm_change", "settlement_usagerefusal_change"),
+    *("accounts_transfer_change", "accounts_payment_change", "accounts_endpoint_change", "accounts_delivery_change"),
+    *("packs_checkout_change", "packs_packtype_change"),
+    *(f"{model}_changelist" for model in LOOKED_AT),
+} - {"packs_priceproposal_changelist", "settlement_settlementrun_changelist", "accounts_account_changelist"}
 STAFFS = {
     *(name for name, (who, _posts) in MATRIX.items() if ADMINISTRATOR in who),
-    *(f"{model}_change" for model in LOOKED_AT),
-    *("packs_priceproposal_changelist", "settlement_settlementrun_changelist", "accounts_account_changelist"),
-} - {
-    # Django's own pages as they come, and what is a file or leads on
-    *("jsi18n", "password_change", "password_change_done", "second-factor", "second-factor-codes", "app_list"),
-    *("auth_group_changelist", "auth_group_history", "packs_pricelist_export", "settlement_pricerun_accounts"),
-    *("accounts_transfer_change", "accounts_payment_change", "accounts_endpoint_change", "accounts_delivery_change"),
-    *("settlement_alarm_change", "settlement_usagerefusal_change", "packs_checkout_change", "packs_packtype_change"),
-}
+    *(f"{model}_{page}" for model in LOOKED_AT for page in ("change", "changelist")),
+} - NO_PAGES
 
 
 @pytest.mark.parametrize("phone", [("zh-CN", "dark")], indirect=True, ids=["zh-CN dark"])
@@ -141,14 +155,31 @@ def test_every_page_of_staff_on_a_phone(phone: BrowserContext, live_server: Live
         do_shard(shard.pk, alice.seen)
     enter(phone, live_server, signed_in(ADMINISTRATOR))
     page = phone.new_page()
+    complaints = complaints_of(page)
     wrong: list[str] = []
     for name in sorted(STAFFS):
+        complaints.clear()
         page.goto(address_of(f"admin:{name}", account))
         try:
-            assert_accessible(page)
+            assert_content(name, complaints)
+            if name not in DJANGOS:
+                assert_accessible(page)
         except AssertionError as error:
             wrong.append(str(error))
     assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.parametrize("start", ["/sign-in/", "/admin/login/"])
+def test_a_page_that_offends_its_policy_is_seen(browser: Browser, live_server: LiveServer, start: str) -> None:
+    page = browser.new_page(base_url=live_server.url)
+    complaints = complaints_of(page)
+    page.goto(start)
+    assert_content(start, complaints)
+    with page.expect_console_message():
+        page.evaluate("document.body.setAttribute('style', 'color: red')")
+    with pytest.raises(AssertionError, match="Content Security Policy"):
+        assert_content(start, complaints)
+    page.close()
 
 
 def test_charts_are_tables_without_script(browser: Browser, live_server: LiveServer, clock: Clock) -> None:

@@ -4,7 +4,6 @@ import gzip
 import re
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import time_machine
@@ -16,11 +15,7 @@ from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.test import Client
-from django.urls import resolve
 from django.utils import timezone, translation
-from playwright.sync_api import Browser, Page
-from playwright.sync_api import Error as PlaywrightError
-from pytest_django.live_server_helper import LiveServer
 from redis import Redis
 
 from accounts.models import Account, User
@@ -29,7 +24,7 @@ from accounts.sign_ins import forget_old
 from iss_billing.proxies import client_address
 from iss_billing.security import logins
 from tests.test_settings import PRODUCTION, settings_say
-from tests.worlds import at, buy, night, top_up, use
+from tests.worlds import at
 
 PASSWORD = "correct horse battery"
 ALICE = "alice@example.com"
@@ -240,68 +235,3 @@ def test_a_weak_secret_is_refused_in_production(secret: str) -> None:
     assert "SECRET_KEY is weak" in last
     assert secret not in last
     assert settings_say("settings.DEBUG", DEBUG="1", SECRET_KEY=secret).returncode == 0
-
-
-LISTEN = """
-window.refusedByPolicy = [];
-document.addEventListener('securitypolicyviolation', event =>
-    window.refusedByPolicy.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
-"""
-SKIP = {"sign-out", "logout", "jsi18n"}
-
-
-def crawl(page: Page, start: str, most: int) -> set[str]:
-    """Open what links below `start` lead to, one page of each route; the routes seen."""
-    to_see, seen = [start], set[str]()
-    while to_see and len(seen) < most:
-        path = to_see.pop(0)
-        match = resolve(urlsplit(path).path)
-        if match.route in seen or (match.url_name or "") in SKIP:
-            continue
-        seen.add(match.route)
-        try:
-            answer = page.goto(path)
-        except PlaywrightError as error:
-            if "Download is starting" in str(error):
-                continue
-            raise
-        assert answer is not None
-        if "text/html" not in (answer.headers.get("content-type") or ""):
-            continue
-        assert answer.status == 200, f"{path}: {answer.status}"
-        assert not page.evaluate("window.refusedByPolicy"), f"{path}: {page.evaluate('window.refusedByPolicy')}"
-        links = page.eval_on_selector_all(
-            "a[href]:not([download])",
-            "all => all.map(a => new URL(a.href)).filter(u => u.origin === location.origin)"
-            ".map(u => u.pathname + u.search)",
-        )
-        to_see += [link for link in links if link.startswith(start) and not link.startswith("/static/")]
-    return seen
-
-
-@pytest.mark.django_db(transaction=True)
-def test_no_page_asks_for_what_its_policy_forbids(page: Page, alice: Account) -> None:
-    top_up(alice, "1000", "2026-03-01T00:00")
-    buy(alice, "pet-100k", "2026-03-01T10:00")
-    use(alice, "ai.pet", 400, "2026-03-01T11:00")
-    night("2026-03-02T02:00")
-    User.objects.create_superuser("staff@example.com", PASSWORD)
-    page.add_init_script(LISTEN)
-    for email, start, least in ((ALICE, "/", 20), ("staff@example.com", "/admin/", 25)):
-        page.context.clear_cookies()
-        page.goto(f"/sign-in/?next={start}")
-        page.locator("[name=username]").fill(email)
-        page.locator("[name=password]").fill(PASSWORD)
-        page.locator("main [type=submit]").click()
-        seen = crawl(page, start, 150)
-        assert len(seen) >= least, sorted(seen)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_page_that_offends_its_policy_is_seen(browser: Browser, live_server: LiveServer) -> None:
-    page = browser.new_page(base_url=live_server.url)
-    page.add_init_script(LISTEN)
-    page.goto("/sign-in/")
-    page.evaluate("document.body.setAttribute('style', 'color: red')")
-    page.wait_for_function("window.refusedByPolicy.length === 1")
-    page.close()
