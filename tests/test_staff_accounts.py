@@ -108,31 +108,6 @@ def test_an_account_is_found_by_name_address_and_number(alice: Account, asked: s
     assert url_of(alice) in page
 
 
-def test_accounts_are_listed_by_what_the_page_says_of_them(alice: Account) -> None:
-    ages = {"active": None, "arrears": timedelta(hours=23), "suspended": timedelta(days=1), "reclaimed": timedelta(30)}
-    for name, age in ages.items():
-        account = open_account(name=name, now=at("2026-03-01T00:00"))
-        since = age and timezone.now() - age
-        Account.objects.filter(pk=account.pk).update(arrears_since=since, balance=-1 if since else 0)
-    for name, since in (("closed", None), ("closed, then billed", timezone.now())):
-        gone = open_account(name=name, now=at("2026-03-01T00:00"))
-        balance = -1 if since else 0
-        Account.objects.filter(pk=gone.pk).update(closed_at=timezone.now(), arrears_since=since, balance=balance)
-    desk, url = member(roles.SUPPORT), reverse("admin:accounts_account_changelist")
-
-    def listed(asked: str) -> list[str]:
-        return [row.name for row in desk.get(url, {"standing": asked}).context["cl"].result_list]
-
-    assert {asked: listed(asked) for asked in (*ages, "closed")} == {
-        "active": ["active"],
-        "arrears": ["arrears", alice.name],
-        "suspended": ["suspended"],
-        "reclaimed": ["reclaimed"],
-        "closed": ["closed, then billed", "closed"],
-    }
-    assert len(listed("")) == 7
-
-
 def test_support_unlocks_a_login_with_a_reason(alice: Account) -> None:
     caller = Client()
     for _ in range(6):
