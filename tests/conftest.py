@@ -1,5 +1,6 @@
 """What every test stands on: the catalogue, a served site, a browser, a Celery worker."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -53,6 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return (2, place) if transactional else (1, 0)  # as pytest-django has them
 
     items.sort(key=turn)
+
+
+def pytest_collection_finish() -> None:
+    """The collector of garbage need not look at what stays: the code and all tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _is_transactional(item: pytest.Item) -> bool | None:
