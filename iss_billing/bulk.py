@@ -3,7 +3,8 @@
 Written here because the driver asks each value for its type, which takes longer than the statement itself.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from django.db import connection
@@ -11,6 +12,8 @@ from django.db.backends.utils import CursorWrapper
 
 NULL = r"\N"
 """What a row of `copy` has in place of a value that is absent."""
+AT_ONCE = 100
+"""Rows that `copy` hands to the server together: some kilobytes."""
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
@@ -21,6 +24,8 @@ def array(values: Iterable[object]) -> str:
 
 def texts(values: Sequence[str]) -> str:
     """PostgreSQL's array literal of texts that may hold anything but a NUL."""
+    if not values:
+        return "{}"
     joined = '","'.join(values)
     if "\\" in joined or joined.count('"') != 2 * (len(values) - 1):
         joined = '","'.join([text.replace("\\", r"\\").replace('"', r"\"") for text in values])
@@ -37,11 +42,21 @@ def escaped(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-def copy(cursor: CursorWrapper, table: str, rows: Sequence[str]) -> None:
+def copy(cursor: CursorWrapper, table: str, rows: Iterable[str]) -> None:
     r"""COPY rows into a table, given with its columns; a row is its values with tabs between them, without a newline.
 
-    Raises Django's database errors, as every other statement does.
+    The server writes the first ones while the next are made, and may be asked nothing else meanwhile. Raises Django's
+    database errors, as every other statement does.
     """
-    if rows:
+    parts = _joined(iter(rows))
+    first = next(parts, None)
+    if first is not None:
         with connection.wrap_database_errors, cursor.copy(f"COPY {table} FROM STDIN") as stream:
-            stream.write("\n".join(rows) + "\n")
+            stream.write(first)
+            for part in parts:
+                stream.write(part)
+
+
+def _joined(rows: Iterator[str]) -> Iterator[str]:
+    while part := list(islice(rows, AT_ONCE)):
+        yield "\n".join(part) + "\n"

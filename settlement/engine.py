@@ -4,7 +4,7 @@ A run goes day by day, a day in shards of accounts (`runs.py`), a shard in one t
 pending rows deleted, its usage read, rated and posted. Killed at any instruction it has settled a shard or has not.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -66,24 +66,25 @@ def settle_accounts(first: int, last: int, rules: DayRules, now: datetime) -> Se
     accounts = [account for account in locked if account.id in claimed]
     usage, packs, modes = load_day(claimed, rules.day), load_packs(claimed), modes_on(claimed, rules.day)
     settled = Settled()
-    rated: list[RatedDay] = []
-    for account in accounts:
-        day, held = usage[account.id], packs.get(account.id, [])
-        mode = modes.get(account.id, DEFAULT)
-        try:
-            statement = rate(day.usage, rules=rules, mode=mode, packs=held, carry=account.carry)
-        except (BilledAboveUsage, ArithmeticError, LookupError) as error:
-            settled.failed.append(Failure(account.id, rules.day, f"{type(error).__name__}: {error}"))
-            continue
-        if statement is not None:
-            drawn = {draw.pack_id for line in statement.lines for draw in line.draws}
-            touched = [pack for pack in held if pack.pack_id in drawn]
-            rated.append(RatedDay(account, day.sequence + 1, mode, statement, touched))
+
+    def rated() -> Iterator[RatedDay]:
+        for account in accounts:
+            day, held = usage[account.id], packs.get(account.id, [])
+            mode = modes.get(account.id, DEFAULT)
+            try:
+                statement = rate(day.usage, rules=rules, mode=mode, packs=held, carry=account.carry)
+            except (BilledAboveUsage, ArithmeticError, LookupError) as error:
+                settled.failed.append(Failure(account.id, rules.day, f"{type(error).__name__}: {error}"))
+                continue
+            if statement is not None:
+                drawn = {draw.pack_id for line in statement.lines for draw in line.draws}
+                touched = [pack for pack in held if pack.pack_id in drawn]
+                yield RatedDay(account, day.sequence + 1, mode, statement, touched)
+
+    settled.count(write_shard(rated(), len(accounts), rules.day, now))
     if settled.failed:
         PendingDay.objects.bulk_create(PendingDay(account_id=one.account_id, day=one.day) for one in settled.failed)
-    write_shard(rated, rules.day, now)
     settled.accounts = claimed - {one.account_id for one in settled.failed}
-    settled.count(rated)
     return settled
 
 

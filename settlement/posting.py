@@ -1,6 +1,6 @@
 """Writing what a shard was rated: bills, lines, drawdowns, transfers, packs and accounts, in a few statements."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -53,20 +53,22 @@ WHERE account.id = new.id
 """
 
 
-def write_shard(rated: Sequence[RatedDay], day: date, now: datetime) -> None:
-    """Write the bills of locked accounts and post what is due, in the caller's transaction (rules 5.2, 7)."""
-    if not rated:
-        return
+def write_shard(rated: Iterable[RatedDay], most: int, day: date, now: datetime) -> list[RatedDay]:
+    """Write the bills of locked accounts and post what is due, in the caller's transaction (rules 5.2, 7).
+
+    `rated` gives `most` at most, and is worked off while PostgreSQL writes the first ones' transfers: the two need
+    not wait for each other. It may ask the database nothing. The bills' days, as they were rated.
+    """
     rows = _Rows(day, now)
     with connection.cursor() as cursor:
-        bill_ids = _reserve(cursor, "settlement_bill", len(rated))
-        for bill_id, one in zip(bill_ids, rated, strict=True):
-            rows.add(bill_id, one)
-        bulk.copy(cursor, BILLS, rows.bills)
-        bulk.copy(cursor, LINES, rows.lines)
-        bulk.copy(cursor, DRAWDOWNS, rows.drawdowns)
-        bulk.copy(cursor, TRANSFERS, rows.transfers)
-        packs = {pack.pack_id: pack for one in rated for pack in one.packs}.values()
+        bill_ids = _reserve(cursor, "settlement_bill", most)
+        bulk.copy(cursor, TRANSFERS, rows.transfers(zip(bill_ids, rated)))  # noqa: B905 - as many as there are
+        if not rows.rated:
+            return []
+        bulk.copy(cursor, LINES, rows.lines())
+        bulk.copy(cursor, DRAWDOWNS, rows.drawdowns())
+        bulk.copy(cursor, BILLS, rows.bills())
+        packs = {pack.pack_id: pack for one in rows.rated for pack in one.packs}.values()
         if packs:
             states = [(pack.pack_id, pack.remaining, pack.recognised) for pack in packs]
             cursor.execute(UPDATE_PACKS, bulk.columns(states))
@@ -74,58 +76,72 @@ def write_shard(rated: Sequence[RatedDay], day: date, now: datetime) -> None:
     notices.announce_standing(rows.news, rows.balances, now)
     if rows.low:
         notices.announce_low_balances(rows.low, now)
-    announce(rated, bill_ids, day, now)
+    announce(rows.rated, rows.ids, day, now)
+    return rows.rated
 
 
 class _Rows:
-    """The rows of a shard, as COPY takes them."""
+    """The rows of a shard, as COPY takes them; `transfers` are made first, and the others know what they saw."""
 
     def __init__(self, day: date, now: datetime) -> None:
         self.now, self.day, self.time = now, day.isoformat(), now.isoformat()
-        self.escaped = cache(bulk.escaped)  # a shard has few regions and many lines
-        self.bills: list[str] = []
-        self.lines: list[str] = []
-        self.drawdowns: list[str] = []
-        self.transfers: list[str] = []
+        self.ids: list[int] = []
+        self.rated: list[RatedDay] = []
         self.accounts: list[tuple[Any, ...]] = []
         self.news: dict[int, tuple[tuple[str, datetime], ...]] = {}
         self.balances: dict[int, int] = {}
         self.low: list[notices.LowBalance] = []
 
-    def add(self, bill_id: int, one: RatedDay) -> None:
-        """The rows of one account's bill: revenue recognised with each drawdown, the due taken from the balance."""
-        account, bill = one.account, one.statement
-        recognised, line_id, escaped = 0, bill_id * LINES_OF_A_BILL, self.escaped
-        for position, line in enumerate(bill.lines, start=1):
-            item, region, quantity, drawn, charged, price, per, amount, draws = line
-            line_id += 1
-            self.lines.append(
-                f"{line_id}\t{bill_id}\t{position}\t{item}\t{escaped(region)}\t{quantity}\t{drawn}\t{charged}"
-                f"\t{price}\t{per}\t{amount}"
+    def transfers(self, bills: Iterable[tuple[int, RatedDay]]) -> Iterator[str]:
+        """What bills move: the due taken from the balance, and the revenue that their drawdowns recognise."""
+        for bill_id, one in bills:
+            self.ids.append(bill_id)
+            self.rated.append(one)
+            account, bill = one.account, one.statement
+            due, balance = bill.amount_due, account.balance - bill.amount_due
+            since, announced = account.arrears_since, account.announced
+            if due:
+                change = standing.after_posting(account.balance, balance, since, announced, self.now)
+                since, announced = change.arrears_since, change.announced
+                yield f"{account.id}\t{USAGE}\t{due}\t{self.time}\tbill:{bill_id}\t{balance}\t"
+                if change.news:
+                    self.news[account.id], self.balances[account.id] = change.news, balance
+                threshold = account.low_balance
+                if threshold is not None and fell_below(account.balance, balance, threshold):
+                    self.low.append(notices.LowBalance(account.id, balance, int(threshold), f"bill:{bill_id}"))
+            recognised = sum([draw.recognised for line in bill.lines for draw in line.draws])
+            if recognised:
+                yield f"{account.id}\t{RECOGNITION}\t{recognised}\t{self.time}\tbill:{bill_id}\t{bulk.NULL}\t"
+            self.accounts.append((account.id, balance, bill.carry_out, since and since.isoformat(), announced))
+
+    def lines(self) -> Iterator[str]:
+        """The bills' lines."""
+        escaped = cache(bulk.escaped)  # a shard has few regions and many lines
+        for bill_id, one in zip(self.ids, self.rated, strict=True):
+            line_id = bill_id * LINES_OF_A_BILL
+            for position, line in enumerate(one.statement.lines, start=1):
+                item, region, quantity, drawn, charged, price, per, amount, _draws = line
+                yield (
+                    f"{line_id + position}\t{bill_id}\t{position}\t{item}\t{escaped(region)}\t{quantity}\t{drawn}"
+                    f"\t{charged}\t{price}\t{per}\t{amount}"
+                )
+
+    def drawdowns(self) -> Iterator[str]:
+        """What the lines drew."""
+        for bill_id, one in zip(self.ids, self.rated, strict=True):
+            for line_id, line in enumerate(one.statement.lines, start=bill_id * LINES_OF_A_BILL + 1):
+                for pack_id, taken, remaining_after, share in line.draws:
+                    yield f"{line_id}\t{pack_id}\t{taken}\t{remaining_after}\t{share}"
+
+    def bills(self) -> Iterator[str]:
+        """The bills themselves; the keys that name them are checked at commit."""
+        for bill_id, one in zip(self.ids, self.rated, strict=True):
+            account, bill = one.account, one.statement
+            yield (
+                f"{bill_id}\t{account.id}\t{self.day}\t{one.sequence}\t{one.mode}\t{bill.rated_total}"
+                f"\t{bill.carry_in}\t{bill.amount_due}\t{bill.carry_out}\t{account.balance - bill.amount_due}"
+                f"\t{self.time}"
             )
-            for pack_id, taken, remaining_after, share in draws:
-                self.drawdowns.append(f"{line_id}\t{pack_id}\t{taken}\t{remaining_after}\t{share}")
-                recognised += share
-        due, balance = bill.amount_due, account.balance - bill.amount_due
-        since, announced = account.arrears_since, account.announced
-        if due:
-            change = standing.after_posting(account.balance, balance, since, announced, self.now)
-            since, announced = change.arrears_since, change.announced
-            self.transfers.append(f"{account.id}\t{USAGE}\t{due}\t{self.time}\tbill:{bill_id}\t{balance}\t")
-            if change.news:
-                self.news[account.id], self.balances[account.id] = change.news, balance
-            threshold = account.low_balance
-            if threshold is not None and fell_below(account.balance, balance, threshold):
-                self.low.append(notices.LowBalance(account.id, balance, int(threshold), f"bill:{bill_id}"))
-        if recognised:
-            self.transfers.append(
-                f"{account.id}\t{RECOGNITION}\t{recognised}\t{self.time}\tbill:{bill_id}\t{bulk.NULL}\t"
-            )
-        self.bills.append(
-            f"{bill_id}\t{account.id}\t{self.day}\t{one.sequence}\t{one.mode}\t{bill.rated_total}\t{bill.carry_in}"
-            f"\t{due}\t{bill.carry_out}\t{balance}\t{self.time}"
-        )
-        self.accounts.append((account.id, balance, bill.carry_out, since and since.isoformat(), announced))
 
 
 def _reserve(cursor: CursorWrapper, table: str, number: int) -> list[int]:
