@@ -18,7 +18,11 @@ from tests.bench.database import ROOT, connect, environment
 def worker(database: str, processes: int) -> Iterator[int]:
     """A Celery worker with so many processes, ready to work; its process id."""
     settings = environment(database)
-    redis.Redis.from_url(settings["REDIS_URL"]).flushdb()
+    broker = redis.Redis.from_url(settings["REDIS_URL"])
+    broker.flushdb()
+    number = str(broker.client_info()["db"])
+    if len([one for one in broker.client_list() if one["db"] == number]) > 1:
+        raise RuntimeError("somebody else is at work on this broker: a worker that an earlier run left?")
     arguments = ["--loglevel", "info", "--concurrency", str(processes), "--without-mingle", "--without-gossip"]
     process = subprocess.Popen(
         [sys.executable, "-m", "celery", "-A", "iss_billing", "worker", *arguments],
