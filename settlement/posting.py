@@ -65,9 +65,9 @@ def write_shard(rated: Iterable[RatedDay], most: int, day: date, now: datetime) 
         bulk.copy(cursor, TRANSFERS, rows.transfers(zip(bill_ids, rated)))  # noqa: B905 - as many as there are
         if not rows.rated:
             return []
+        bulk.copy(cursor, BILLS, rows.bills())
         bulk.copy(cursor, LINES, rows.lines())
         bulk.copy(cursor, DRAWDOWNS, rows.drawdowns())
-        bulk.copy(cursor, BILLS, rows.bills())
         packs = {pack.pack_id: pack for one in rows.rated for pack in one.packs}.values()
         if packs:
             states = [(pack.pack_id, pack.remaining, pack.recognised) for pack in packs]
@@ -114,6 +114,16 @@ class _Rows:
                 yield f"{account.id}\t{RECOGNITION}\t{recognised}\t{self.time}\tbill:{bill_id}\t{bulk.NULL}\t"
             self.accounts.append((account.id, balance, bill.carry_out, since and since.isoformat(), announced))
 
+    def bills(self) -> Iterator[str]:
+        """The bills themselves."""
+        for bill_id, one in zip(self.ids, self.rated, strict=True):
+            account, bill = one.account, one.statement
+            yield (
+                f"{bill_id}\t{account.id}\t{self.day}\t{one.sequence}\t{one.mode}\t{bill.rated_total}"
+                f"\t{bill.carry_in}\t{bill.amount_due}\t{bill.carry_out}\t{account.balance - bill.amount_due}"
+                f"\t{self.time}"
+            )
+
     def lines(self) -> Iterator[str]:
         """The bills' lines."""
         escaped = cache(bulk.escaped)  # a shard has few regions and many lines
@@ -132,16 +142,6 @@ class _Rows:
             for line_id, line in enumerate(one.statement.lines, start=bill_id * LINES_OF_A_BILL + 1):
                 for pack_id, taken, remaining_after, share in line.draws:
                     yield f"{line_id}\t{pack_id}\t{taken}\t{remaining_after}\t{share}"
-
-    def bills(self) -> Iterator[str]:
-        """The bills themselves; the keys that name them are checked at commit."""
-        for bill_id, one in zip(self.ids, self.rated, strict=True):
-            account, bill = one.account, one.statement
-            yield (
-                f"{bill_id}\t{account.id}\t{self.day}\t{one.sequence}\t{one.mode}\t{bill.rated_total}"
-                f"\t{bill.carry_in}\t{bill.amount_due}\t{bill.carry_out}\t{account.balance - bill.amount_due}"
-                f"\t{self.time}"
-            )
 
 
 def _reserve(cursor: CursorWrapper, table: str, number: int) -> list[int]:

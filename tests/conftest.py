@@ -104,13 +104,16 @@ def made_once(make: Callable[[], Made]) -> Any:
             all_tests = transaction.atomic()
             all_tests._from_testcase = True  # type: ignore[attr-defined]  # so does Django's TestCase
             all_tests.__enter__()
-            it = make()
-            connection.check_constraints()
-            connection.run_on_commit.clear()
-        yield it
-        with django_db_blocker.unblock():
-            transaction.set_rollback(True)
-            all_tests.__exit__(None, None, None)
+        try:
+            with django_db_blocker.unblock():
+                it = make()
+                connection.check_constraints()
+                connection.run_on_commit.clear()
+            yield it
+        finally:  # where it cannot be made, too: or the tests after it would be in its transaction
+            with django_db_blocker.unblock():
+                transaction.set_rollback(True)
+                all_tests.__exit__(None, None, None)
 
     return made
 
