@@ -62,7 +62,7 @@ def write_shard(rated: Iterable[RatedDay], most: int, day: date, now: datetime) 
     rows = _Rows(day, now)
     with connection.cursor() as cursor:
         bill_ids = _reserve(cursor, "settlement_bill", most)
-        bulk.copy(cursor, TRANSFERS, rows.transfers(zip(bill_ids, rated)))  # noqa: B905 - as many as there are
+        bulk.copy(cursor, TRANSFERS, rows.transfers(zip(bill_ids, rated, strict=False)))
         if not rows.rated:
             return []
         bulk.copy(cursor, BILLS, rows.bills())

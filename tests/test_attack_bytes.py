@@ -58,7 +58,7 @@ TYPES = (
     "application/json; charset=x",
     "application/x-www-form-urlencoded; charset=utf-16", "*/*", "a" * 300, "text/\u00e9",
 )  # fmt: skip
-DRAWN = 20
+DRAWN = 10
 """One HTML answer in so many is drawn."""
 METHODS = ("POST",) * 11 + ("PUT", "PATCH", "DELETE") * 2 + ("GET", "HEAD", "OPTIONS")
 """A body goes with most of them; a query string with all."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from django.db import DataError, connection, transaction
 from hypothesis import given, settings
@@ -40,14 +41,13 @@ def test_rows_are_made_while_those_before_are_on_their_way(sample: None, monkeyp
             made.append(len(written))
             yield f"{number}\t{bulk.NULL}"
 
-    joined = bulk._joined
+    write = psycopg.Copy.write
 
-    def watched(rows: Iterator[str]) -> Iterator[str]:
-        for part in joined(rows):
-            yield part
-            written.append(part)
+    def watched(stream: psycopg.Copy, data: str) -> None:
+        written.append(data)
+        write(stream, data)
 
-    monkeypatch.setattr(bulk, "_joined", watched)
+    monkeypatch.setattr(psycopg.Copy, "write", watched)
     assert copied(rows()) == [(0, None), (1, None), (2, None)]
     assert made == [0, 1, 2]
 

@@ -159,8 +159,10 @@ def test_every_page_of_staff_on_a_phone(phone: BrowserContext, live_server: Live
     wrong: list[str] = []
     for name in sorted(STAFFS):
         complaints.clear()
-        page.goto(address_of(f"admin:{name}", account))
+        answer = page.goto(address_of(f"admin:{name}", account))
         try:
+            assert answer is not None
+            assert answer.status == 200, (name, answer.status)
             assert_content(name, complaints)
             if name not in DJANGOS:
                 assert_accessible(page)
