@@ -41,6 +41,8 @@ _TCP: Final = {
 }
 PROCESSES: Final = {"gunicorn": "web", "webhooks": "webhooks", "worker": "worker", "beat": "beat"}
 """A word of a process's command, and what the process is called."""
+PAGES: Final = f"iss {PROCESSES['gunicorn']}"
+"""What those who serve the site call themselves at PostgreSQL."""
 REDIS: Final = {
     "socket_connect_timeout": 2,
     # a Redis that hangs holds up who calls a task, a customer's request too

@@ -4,26 +4,38 @@
 
 Each account and region has to balance on its own, and every bill line has to say what its drawdowns and the tariff
 say. What *waits* has a pending row or a batch in the same snapshot, so that usage arriving meanwhile breaks nothing.
+No account's figures touch another's, so a day is read some accounts at a time, and gives way to people in between.
 """
 
 import json
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import BigIntegerField, Q, QuerySet
 
 from iss_billing.days import oldest_accepted
 from settlement import alarms
 from settlement.models import CertificateLine, SettlementRun, SettlementShard
 from settlement.recount import recount
+from settlement.yielding import give_way
 
 log = logging.getLogger(__name__)
 
 FIRST_ROWS = 10
+ACCOUNTS = 5_000
+"""Accounts that one statement reads of a day."""
 LOCK = 7207
+
+LAST_OF_PARTS = """
+SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM accounts_account) AS account
+WHERE place %% %s = 0 ORDER BY id
+"""
+PART = "account_id BETWEEN %(first)s AND %(last)s"
 
 # The one place that knows how drawdowns hang on lines, and lines on bills. Bills are looked up account by account: the
 # day alone would read every bill ever written.
@@ -31,6 +43,7 @@ LINES = """
     bill AS MATERIALIZED (
         SELECT b.* FROM accounts_account AS a CROSS JOIN LATERAL (
             SELECT id, account_id FROM settlement_bill WHERE account_id = a.id AND day = %(day)s OFFSET 0) AS b
+        WHERE a.id BETWEEN %(first)s AND %(last)s
     ), plain_line AS MATERIALIZED (
         SELECT b.account_id, l.* FROM bill AS b JOIN settlement_billline AS l ON l.bill_id = b.id
     ), drawdown AS (
@@ -50,15 +63,15 @@ WITH {LINES}, tariff AS (
     ORDER BY item_id, region, effective_day DESC, id DESC
 ), mode AS (
     SELECT DISTINCT ON (account_id) account_id, mode FROM accounts_modechange
-    WHERE effective_day <= %(day)s ORDER BY account_id, effective_day DESC, id DESC
+    WHERE effective_day <= %(day)s AND {PART} ORDER BY account_id, effective_day DESC, id DESC
 ), waiting AS (
-    SELECT account_id FROM settlement_pendingday WHERE day = %(day)s
+    SELECT account_id FROM settlement_pendingday WHERE day = %(day)s AND {PART}
     UNION SELECT mark.account_id FROM settlement_usagebatch AS batch,
-          unnest(batch.account_ids, batch.days) AS mark (account_id, day) WHERE mark.day = %(day)s
+          unnest(batch.account_ids, batch.days) AS mark (account_id, day) WHERE mark.day = %(day)s AND mark.{PART}
 ), used AS (
-    {recount("e.day = %(day)s", kept=False)}
+    {recount(f"e.day = %(day)s AND e.{PART}", kept=False)}
     UNION ALL SELECT day, account_id, item_id, region, quantity FROM settlement_dayusage
-    WHERE day = %(day)s AND (SELECT true FROM settlement_expiredday WHERE day = %(day)s)
+    WHERE day = %(day)s AND {PART} AND (SELECT true FROM settlement_expiredday WHERE day = %(day)s)
 ), billed AS (
     SELECT l.account_id, l.item_id, l.region, sum(l.drawdowns) AS drawn, sum(l.charged) AS charged,
            bool_and(l.quantity = l.drawn + l.charged AND l.drawn = l.drawdowns
@@ -96,8 +109,8 @@ FROM verdict GROUP BY item_id, mode ORDER BY item_id, mode
 def certify(run_id: int, clock: datetime) -> bool | None:
     """Write the certificate of a run that has none, and say whether the run balances.
 
-    None while somebody else is at it, or where the run went on meanwhile: the next tick sees to it. Each day is one
-    statement and so one snapshot; no account is locked, and nothing is kept of an attempt that is killed.
+    None while somebody else is at it, or where the run went on meanwhile: the next tick sees to it. An account's day is
+    read in one statement and so one snapshot; none is locked, and nothing is kept of an attempt that is killed.
     """
     with transaction.atomic():
         if not _take(run_id):
@@ -148,9 +161,31 @@ def _days(run: SettlementRun) -> list[date]:
     return list(_done(run).order_by("day").values_list("day", flat=True).distinct())
 
 
-def _certificate(run: SettlementRun, day: date) -> Iterator[CertificateLine]:
+def _certificate(run: SettlementRun, day: date) -> Iterable[CertificateLine]:
+    """The lines of a day, by item and mode."""
+    lines: dict[tuple[int, str], CertificateLine] = {}
+    for first, last in _parts():
+        begun = time.monotonic()
+        for line in _part(run, day, first, last):
+            known = lines.setdefault((line.item_id, line.billing_mode), line)
+            if known is not line:
+                _add(known, line)
+        give_way(time.monotonic() - begun)
+    return [lines[key] for key in sorted(lines)]
+
+
+def _parts() -> Iterator[tuple[int, int]]:
+    """Id ranges of so many accounts each, which together hold every id there can be."""
     with connection.cursor() as cursor:
-        cursor.execute(CERTIFY, {"day": day})
+        cursor.execute(LAST_OF_PARTS, [ACCOUNTS])
+        ends = [last for (last,) in cursor.fetchall()]
+    yield from pairwise([-1, *ends, BigIntegerField.MAX_BIGINT])
+
+
+def _part(run: SettlementRun, day: date, first: int, last: int) -> Iterator[CertificateLine]:
+    """A day's lines of the accounts above the one and up to the other, by item and mode."""
+    with connection.cursor() as cursor:
+        cursor.execute(CERTIFY, {"day": day, "first": first + 1, "last": last})
         for item, mode, accepted, drawn, charged, not_billable, waiting, breaks, broken in cursor.fetchall():
             yield CertificateLine(
                 run=run,
@@ -165,6 +200,17 @@ def _certificate(run: SettlementRun, day: date) -> Iterator[CertificateLine]:
                 breaks=breaks,
                 broken=[_decoded(row) for row in broken or ()],
             )
+
+
+def _add(line: CertificateLine, more: CertificateLine) -> None:
+    """Add what the next accounts have."""
+    line.accepted += more.accepted
+    line.drawn += more.drawn
+    line.charged += more.charged
+    line.not_billable += more.not_billable
+    line.waiting += more.waiting
+    line.breaks += more.breaks
+    line.broken = [*line.broken, *more.broken][:FIRST_ROWS]
 
 
 def _decoded(row: Any) -> Any:

@@ -26,6 +26,7 @@ from settlement.loading import load_rules
 from settlement.metering import collect
 from settlement.models import PendingDay, SettlementFailure, SettlementRun, SettlementShard
 from settlement.progress import days_of
+from settlement.yielding import give_way
 
 PIECE = 1_000
 """Accounts in one of a day's last transactions, half as many as in the others: who buys meanwhile waits for them, and
@@ -76,6 +77,7 @@ def settle(*, now: datetime, through: date | None = None, progress: Callable[[St
         day_begun, settled_today = time.monotonic(), 0
         for done, shard_id in enumerate(shard_ids, start=1):
             # its progress moves on, or a worker would take the run for one left behind
+            shard_begun = time.monotonic()
             day, settled = settle_shard(shard_id, _after(now, begun))
             if settled.accounts and day not in result.days:
                 result.days.append(day)
@@ -84,6 +86,7 @@ def settle(*, now: datetime, through: date | None = None, progress: Callable[[St
             if progress:
                 per_second = int(settled_today / (time.monotonic() - day_begun))
                 progress(Step(day, done, len(shard_ids), per_second))
+            give_way(time.monotonic() - shard_begun)
     result.seconds = Decimal(time.monotonic() - begun).quantize(Decimal("0.001"))
     result.balances = certify(run.pk, _after(now, begun))
     return result

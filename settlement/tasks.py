@@ -1,6 +1,7 @@
 """Celery tasks of settlement; beat's schedule is in the settings."""
 
 import logging
+import time
 from datetime import timedelta
 
 from celery import shared_task
@@ -11,6 +12,7 @@ from iss_billing.days import SHANGHAI, day_of
 from settlement import alarms, arrears, book_days, certificate, metering, price_runs, reporting, runs
 from settlement.models import SettlementRun
 from settlement.partitions import make_partitions_ahead
+from settlement.yielding import give_way
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +66,10 @@ def settle_shard(shard_id: int) -> None:
     if run.through_day < day_of(now) - timedelta(days=1):
         log.warning("shard %s of run %s came after its day: the next run takes it up", shard_id, run.pk)
         return
+    begun = time.monotonic()
     runs.settle_shard(shard_id, now)
     _hand_out(run.pk)
+    give_way(time.monotonic() - begun)
 
 
 def _hand_out(run_id: int) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 import redis
 from honcho.environ import parse_procfile
@@ -25,7 +24,7 @@ from iss_billing.days import SHANGHAI
 from tests.bench import database
 from tests.bench.database import BASE, ROOT, connect, fresh_copy
 from tests.load.report import Window, write
-from tests.load.watching import NIGHT, PAGES, Spent, Watch
+from tests.load.watching import Spent, Watch
 
 ACCOUNTS = int(os.environ.get("LOAD_ACCOUNTS", "100000"))
 ROUNDS = int(os.environ.get("LOAD_ROUNDS", "3"))
@@ -47,8 +46,8 @@ def main() -> None:
     for number in range(1, ROUNDS + 1):
         with fresh_copy() as name:
             environment = _environment(name) | {"LOAD_WORLD": people}
-            web, worker = (_connected_as(environment, who) for who in (PAGES, NIGHT))
-            with _procfile("web", web) as pages, _procfile("worker", worker) as nights, _procfile("webhooks", worker):
+            web, worker, webhooks = (_procfile(part, environment) for part in ("web", "worker", "webhooks"))
+            with web as pages, worker as nights, webhooks:
                 _ready()
                 _people(environment, WARM_SECONDS)
                 processes = {"web processes": pages.pid, "worker": nights.pid}
@@ -69,10 +68,6 @@ def _environment(name: str) -> dict[str, str]:
         "TRUSTED_PROXIES": "127.0.0.1",
         "PORT": str(PORT),
     }
-
-
-def _connected_as(environment: dict[str, str], who: str) -> dict[str, str]:
-    return environment | {"DATABASE_URL": f"{environment['DATABASE_URL']}&application_name={quote(who)}"}
 
 
 def _manage(environment: dict[str, str], *command: str) -> None:

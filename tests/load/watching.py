@@ -9,14 +9,15 @@ from pathlib import Path
 
 from psycopg import DatabaseError
 
+from iss_billing.links import PAGES, process_name
 from tests.bench.database import connect
 
 SAMPLE_SECONDS = 0.2
-PAGES, NIGHT = "pages", "the night"
-"""Names under which the web processes and the worker are connected."""
+NAMES = {PAGES: "pages", process_name(["celery", "worker"]): "the night"}
+"""Who is connected under which name."""
 BACKENDS = """
 SELECT pid, application_name, state = 'active', coalesce(wait_event_type || ': ' || wait_event, 'works')
-FROM pg_stat_activity WHERE datname = %s AND application_name IN (%s, %s)
+FROM pg_stat_activity WHERE datname = %s AND application_name = ANY(%s)
 """
 
 
@@ -75,8 +76,8 @@ class Watch(threading.Thread):
         owners = {pid: name for name, root in self.processes.items() for pid in _tree(root)}
         try:
             with connect(self.database) as connection:
-                for pid, who, active, at in connection.execute(BACKENDS, [self.database, PAGES, NIGHT]).fetchall():
-                    owners[pid] = f"PostgreSQL for {who}"
+                for pid, who, active, at in connection.execute(BACKENDS, [self.database, list(NAMES)]).fetchall():
+                    owners[pid] = f"PostgreSQL for {NAMES[who]}"
                     if active and who == PAGES:
                         self.spent.seen[at] += 1
         except DatabaseError:

@@ -1,0 +1,30 @@
+"""The night gives way to people: while there are any, it leaves the machine to them for as long as it has used it.
+
+A worker's niceness and weight do not reach its connection, and three quarters of a night's work are the server's.
+"""
+
+import time
+
+from django.db import connection
+
+from iss_billing.links import PAGES
+
+LONGEST_SECONDS = 5.0
+"""Less than what a run may stand still before its shards are handed out again (`tasks.LOST_AFTER`)."""
+
+SERVED = """
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s
+               AND state_change > clock_timestamp() - interval '1 second')
+"""
+
+
+def give_way(worked: float) -> None:
+    """Rest for as many seconds as were just worked, if the site has served anybody within the last one.
+
+    Called between transactions, or where nothing is locked: who is served waits for locks as well.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(SERVED, [PAGES])
+        (served,) = cursor.fetchone()
+    if served:
+        time.sleep(min(worked, LONGEST_SECONDS))
