@@ -36,6 +36,12 @@ class World:
     bob: Account
 
 
+@pytest.fixture(autouse=True)
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day is read account by account, so that every certificate here is added up from parts."""
+    monkeypatch.setattr(certificate, "ACCOUNTS", 1)
+
+
 @pytest.fixture
 def world() -> World:
     alice, bob = opened("alice"), opened("bob")
@@ -113,6 +119,27 @@ def test_every_aggregation_and_mode_balances(world: World) -> None:
     assert run.balances
     assert run.certified_at is not None
     assert not Alarm.objects.exists()
+
+
+def test_parts_of_a_day_add_up_to_the_whole(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of()
+    in_parts = shown(run)
+    for accounts in (2, 3, 1_000):
+        monkeypatch.setattr(certificate, "ACCOUNTS", accounts)
+        assert shown(certified_again(run)) == in_parts
+
+
+def test_of_what_breaks_the_first_accounts_are_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of()
+    monkeypatch.setattr(certificate, "FIRST_ROWS", 1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM settlement_usageevent WHERE item_id IN (SELECT id FROM packs_item WHERE code = 'ai.face')"
+        )
+    again = certified_again(run)
+    [line] = again.certificate.filter(breaks__gt=0)
+    assert line.breaks == 2
+    assert [row["account"] for row in line.broken] == [world.alice.pk]
 
 
 def test_the_day_is_certified_whole_when_late_usage_is_settled(world: World) -> None:
