@@ -137,13 +137,23 @@ Single rounds of 26 November 2026, the machine shared with other work; the load 
 | one process at nice 10, shards of 2,000, connections kept | 150, 170 | 150, 260 | 3,664, 3,245 |
 | two processes, the same | 200, 220 | 340, 360 | 4,235, 4,386 |
 
-So one process for two processors, a weight below the pages', shards of 2,000, and connections that are kept.
-PostgreSQL does not step back with its client: three quarters of the night's processor time are its, at the pages' own
-weight, and that is why the number of processes counts more than their niceness. What is left is the log: whoever
-commits waits until the part of it that the night wrote before is on the disk (`WALWrite`, `WalSync`), the longer the
-larger a shard is. Niceness stops at 10, for a worker that gets no processor keeps accounts locked. Kept connections
-make up for the smaller shards: alone, two processes settle as many account-days with shards of 2,000 (11,256) as
-before with 5,000 (10,917).
+In a slower hour of the same day, the load alone at 130 to 220 ms:
+
+| worker beside the pages | p99, ms | account-days/s |
+|---|---:|---:|
+| one process at nice 10, shards of 2,000, connections kept | 360, 320, 370, 330 | 2,433, 3,144, 2,450, 2,659 |
+| the same, all connections to PostgreSQL at nice 5 | 350 | 2,073 |
+| the same, resting after each shard of 1,000 for as long as it took | 740, 380 | 1,166, 1,300 |
+| with shards of 2,000, and the certificate in parts with rests between them | 190, 190 | 1,893, 1,835 |
+
+So one process for two processors, a weight below the pages', shards of 2,000, connections that are kept, and rests
+while the site serves anybody. PostgreSQL does not step back with its client: three quarters of the night's processor time are
+its, at the pages' own weight, and that is why the number of processes counts more than their niceness, and why rests
+count most. The worst moments of a night were its last: the certificate read all accounts in one statement of some
+seconds, and pages took 500 to 800 ms while it did. What is left is the log: whoever commits waits until the part of it
+that the night wrote before is on the disk (`WALWrite`, `WalSync`), the longer the larger a shard is. Niceness stops at
+10, for a worker that gets no processor keeps accounts locked. Kept connections make up for the smaller shards: alone,
+two processes settle as many account-days with shards of 2,000 (11,256) as before with 5,000 (10,917).
 """
 
 
