@@ -147,9 +147,9 @@ In a slower hour of the same day, the load alone at 130 to 220 ms:
 | with shards of 2,000, and the certificate in parts with rests between them | 190, 190 | 1,893, 1,835 |
 
 So one process for two processors, a weight below the pages', shards of 2,000, connections that are kept, and rests
-while the site serves anybody. PostgreSQL does not step back with its client: three quarters of the night's processor time are
-its, at the pages' own weight, and that is why the number of processes counts more than their niceness, and why rests
-count most. The worst moments of a night were its last: the certificate read all accounts in one statement of some
+while the site serves anybody. PostgreSQL does not step back with its client: three quarters of the night's processor
+time are its, at the pages' own weight, and that is why the number of processes counts more than their niceness, and why
+rests count most. The worst moments of a night were its last: the certificate read all accounts in one statement of some
 seconds, and pages took 500 to 800 ms while it did. What is left is the log: whoever commits waits until the part of it
 that the night wrote before is on the disk (`WALWrite`, `WalSync`), the longer the larger a shard is. Niceness stops at
 10, for a worker that gets no processor keeps accounts locked. Kept connections make up for the smaller shards: alone,
