@@ -38,7 +38,7 @@ def keep(var: Path, ready: int) -> None:
         try:
             _start_servers(place, servers)
         except ServerError as error:
-            _stop_servers(servers)
+            _stop_servers(place, servers)
             answer.write(str(error))
             return
         pids = {name: server.pid for name, server in servers.items()}
@@ -47,7 +47,7 @@ def keep(var: Path, ready: int) -> None:
     try:
         _wait_until_alone(var, servers)
     finally:
-        _stop_servers(servers)
+        _stop_servers(place, servers)
 
 
 def _leave(number: int, frame: object) -> None:
@@ -80,12 +80,23 @@ def _start_servers(place: Place, servers: dict[str, subprocess.Popen[bytes]]) ->
     _wait_for(servers["Redis"], "Redis", place, lambda: _redis_up(place))
 
 
-def _stop_servers(servers: dict[str, subprocess.Popen[bytes]]) -> None:
+def _stop_servers(place: Place, servers: dict[str, subprocess.Popen[bytes]]) -> None:
+    if "Redis" in servers:
+        _stop_redis(place)
     for server in servers.values():
         with suppress(ProcessLookupError):
-            server.send_signal(signal.SIGINT)  # PostgreSQL: fast shutdown; Redis: save and leave
+            server.send_signal(signal.SIGINT)  # PostgreSQL: fast shutdown; Redis, if it does not listen yet: leave
     for server in servers.values():
         server.wait()
+
+
+def _stop_redis(place: Place) -> None:
+    """Have it save and leave; where it cannot save, its folder full or gone, just leave: it only makes things quick."""
+    with suppress(redis.ConnectionError):
+        try:
+            _redis(place).shutdown(save=True)
+        except redis.ResponseError:
+            _redis(place).shutdown(nosave=True)
 
 
 def _wait_for(server: subprocess.Popen[bytes], name: str, place: Place, up: Callable[[], bool]) -> None:
@@ -223,8 +234,7 @@ def _stop_orphans(place: Place, programs: Path, owner: pwd.struct_passwd | None)
     if (place.var / "postgres" / "postmaster.pid").exists():
         # a stale file (the machine went down) makes this fail, and PostgreSQL then removes it by itself
         subprocess.run(_as_user(stop, owner), cwd=place.var, capture_output=True, check=False)  # noqa: S603
-    with suppress(redis.ConnectionError):
-        _redis(place).shutdown(save=True)
+    _stop_redis(place)
 
 
 def _postgres_up(place: Place) -> bool:

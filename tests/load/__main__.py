@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -25,6 +26,7 @@ from tests.bench import database
 from tests.bench.database import BASE, ROOT, connect, fresh_copy
 from tests.load.report import Window, write
 from tests.load.watching import Spent, Watch
+from tests.load.weights import groups, join, weights
 
 ACCOUNTS = int(os.environ.get("LOAD_ACCOUNTS", "100000"))
 ROUNDS = int(os.environ.get("LOAD_ROUNDS", "3"))
@@ -43,22 +45,29 @@ def main() -> None:
     _manage(environment, "collectstatic", "--no-input", "--verbosity", "0")
     people = database.python("from tests.load.world import people; people()", settings=environment)
     idle, night, speeds = Window("idle"), Window("while a night is settled"), list[float]()
-    for number in range(1, ROUNDS + 1):
-        with fresh_copy() as name:
-            environment = _environment(name) | {"LOAD_WORLD": people}
-            web, worker, webhooks = (_procfile(part, environment) for part in ("web", "worker", "webhooks"))
-            with web as pages, worker as nights, webhooks:
-                _ready()
-                _people(environment, WARM_SECONDS)
-                processes = {"web processes": pages.pid, "worker": nights.pid}
-                idle.add(*_idle(environment, name, processes))
-                found, spent = _night(environment, name, processes)
-                night.add(found, spent)
-                speeds.append(ACCOUNTS / spent.seconds)
-        say(f"round {number}: {idle.said()}; {night.said()}; {speeds[-1]:,.0f} account-days/s")
+    with groups() as group:
+        if group:
+            join(group["postgres"], embedded.server_pids(database.VAR)["PostgreSQL"])
+        for number in range(1, ROUNDS + 1):
+            with fresh_copy() as name:
+                speeds.append(_round(_environment(name) | {"LOAD_WORLD": people}, name, group, idle, night))
+            say(f"round {number}: {idle.said()}; {night.said()}; {speeds[-1]:,.0f} account-days/s")
     database.drop(BASE)
     machine = f"{os.cpu_count()} cores, {database.processor()}, Python {platform.python_version()}"
-    write(idle, night, speeds, ACCOUNTS, f"{datetime.now(SHANGHAI):%Y-%m-%d}, {machine}")
+    write(idle, night, speeds, ACCOUNTS, f"{datetime.now(SHANGHAI):%Y-%m-%d}, {machine}", weights() if group else None)
+
+
+def _round(environment: dict[str, str], name: str, group: dict[str, Path], idle: Window, night: Window) -> float:
+    """The load alone, then while a night is settled; the night's account-days a second."""
+    web, worker, webhooks = (_procfile(part, environment, group.get(part)) for part in ("web", "worker", "webhooks"))
+    with web as pages, worker as nights, webhooks:
+        _ready()
+        _people(environment, WARM_SECONDS)
+        processes = {"web processes": pages.pid, "worker": nights.pid}
+        idle.add(*_idle(environment, name, processes))
+        found, spent = _night(environment, name, processes)
+        night.add(found, spent)
+        return ACCOUNTS / spent.seconds
 
 
 def _environment(name: str) -> dict[str, str]:
@@ -75,11 +84,13 @@ def _manage(environment: dict[str, str], *command: str) -> None:
 
 
 @contextmanager
-def _procfile(name: str, environment: dict[str, str]) -> Iterator[Process]:
-    """A process of the Procfile, as production runs it."""
+def _procfile(name: str, environment: dict[str, str], group: Path | None) -> Iterator[Process]:
+    """A process of the Procfile, with the weight that production gives it where there is a group for it."""
     if name == "worker":
         redis.Redis.from_url(environment["REDIS_URL"]).flushdb()
     command = parse_procfile((ROOT / "Procfile").read_text()).processes[name]
+    if group:
+        command = f"echo $$ > {group / 'cgroup.procs'} && {command}"
     path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
     process = subprocess.Popen(
         ["sh", "-c", command],

@@ -52,9 +52,11 @@ def percentile(times: Counter[int], share: int) -> int:
     return 0
 
 
-def write(idle: Window, night: Window, speeds: list[float], accounts: int, machine: str) -> None:
-    """Write both files."""
-    figures: dict[str, Any] = {"machine": machine, "accounts": accounts, "rounds": len(speeds)}
+def write(
+    idle: Window, night: Window, speeds: list[float], accounts: int, machine: str, weights: dict[str, int] | None
+) -> None:
+    """Write both files; `weights` are those of the units, where they were in force."""
+    figures: dict[str, Any] = {"machine": machine, "accounts": accounts, "rounds": len(speeds), "weights": weights}
     for key, window in (("idle", idle), ("night", night)):
         figures |= {
             f"{key}_requests": window.all.total(),
@@ -88,10 +90,11 @@ def _text(idle: Window, night: Window, figures: dict[str, Any]) -> str:
     return f"""# Load
 
 `make load`, {figures["machine"]}; everything on this one machine:
-PostgreSQL, Redis, two web processes, the workers of the Procfile, and the people. They come at random moments, however
-fast they are answered: customers in the console 16 times a second, their programs 8 times, the platform 12 times
-(batches of 100 usage events, entitlements), staff 1.5 times. {figures["rounds"]} rounds, in each the load alone
-and then the same load while all {figures["accounts"]:,} accounts are settled.
+PostgreSQL, Redis, two web processes, the workers of the Procfile, and the people. {_weighed(figures["weights"])}
+
+They come at random moments, however fast they are answered: customers in the console 16 times a second, their
+programs 8 times, the platform 12 times (batches of 100 usage events, entitlements), staff 1.5 times.
+{figures["rounds"]} rounds, in each the load alone and then the same load while all {figures["accounts"]:,} accounts are settled.
 
 | | alone | while a night is settled |
 |---|---:|---:|
@@ -144,17 +147,28 @@ In a slower hour of the same day, the load alone at 130 to 220 ms:
 | one process at nice 10, shards of 2,000, connections kept | 360, 320, 370, 330 | 2,433, 3,144, 2,450, 2,659 |
 | the same, all connections to PostgreSQL at nice 5 | 350 | 2,073 |
 | the same, resting after each shard of 1,000 for as long as it took | 740, 380 | 1,166, 1,300 |
-| with shards of 2,000, and the certificate in parts with rests between them | 190, 190 | 1,893, 1,835 |
+| with shards of 2,000, and the certificate in parts with rests between them | 190, 380 | 1,864, 1,249 |
+| the same, each part with the weight of its unit | 180, 250 | 1,555, 1,076 |
 
-So one process for two processors, a weight below the pages', shards of 2,000, connections that are kept, and rests
-while the site serves anybody. PostgreSQL does not step back with its client: three quarters of the night's processor
-time are its, at the pages' own weight, and that is why the number of processes counts more than their niceness, and why
-rests count most. The worst moments of a night were its last: the certificate read all accounts in one statement of some
-seconds, and pages took 500 to 800 ms while it did. What is left is the log: whoever commits waits until the part of it
-that the night wrote before is on the disk (`WALWrite`, `WalSync`), the longer the larger a shard is. Niceness stops at
-10, for a worker that gets no processor keeps accounts locked. Kept connections make up for the smaller shards: alone,
-two processes settle as many account-days with shards of 2,000 (11,256) as before with 5,000 (10,917).
+So one process for two processors, a weight below the pages', shards of 2,000, connections that are kept, rests while
+the site serves anybody, and pages that weigh more than PostgreSQL. PostgreSQL does not step back with its client: three
+quarters of the night's processor time are its, at the pages' own weight, and that is why the number of processes counts
+more than their niceness, and why rests count most. Where nobody weighs services against each other (a development
+machine), each of PostgreSQL's connections is a session of its own, and the kernel may give the night's one as much as
+all web processes together (`sched_autogroup`). The worst moments of a night were its last: the certificate read all
+accounts in one statement of some seconds, and pages took 500 to 800 ms while it did. What is left is the log: whoever
+commits waits until the part of it that the night wrote before is on the disk (`WALWrite`, `WalSync`), the longer the
+larger a shard is. Niceness stops at 10, for a worker that gets no processor keeps accounts locked. Kept connections
+make up for the smaller shards: alone, two processes settle as many account-days with shards of 2,000 (11,256) as before
+with 5,000 (10,917).
 """
+
+
+def _weighed(weights: Mapping[str, int] | None) -> str:
+    if weights is None:
+        return "Processes weigh what the\nProcfile can give them."
+    given = ", ".join(f"{part} {weight}" for part, weight in weights.items())
+    return f"Processes weigh\nwhat systemd's units give them: {given}."
 
 
 def _call(name: str, idle: Window, night: Window) -> str:

@@ -73,7 +73,7 @@ class Watch(threading.Thread):
             self._look()
 
     def _look(self) -> None:
-        owners = {pid: name for name, root in self.processes.items() for pid in _tree(root)}
+        owners = {pid: name for name, root in self.processes.items() for pid in tree(root)}
         try:
             with connect(self.database) as connection:
                 for pid, who, active, at in connection.execute(BACKENDS, [self.database, list(NAMES)]).fetchall():
@@ -87,7 +87,7 @@ class Watch(threading.Thread):
                 self._last[pid] = (name, *used)
 
 
-def _tree(root: int) -> list[int]:
+def tree(root: int) -> list[int]:
     """A process and all that it has started; what is gone has started nothing."""
     pids = [root]
     for pid in pids:
