@@ -4,6 +4,7 @@ Written here because the driver asks each value for its type, which takes longer
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -55,6 +56,16 @@ def copy(cursor: CursorWrapper, table: str, rows: Iterable[str]) -> None:
             stream.write(first)
             for part in parts:
                 stream.write(part)
+
+
+@contextmanager
+def pipelined() -> Iterator[None]:
+    """Statements that the block executes are sent and not waited for: the server works them off while it goes on.
+
+    Nothing may be fetched in it. At its end all are done; raises Django's database errors for the first that is not.
+    """
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
 
 
 def _joined(rows: Iterator[str]) -> Iterator[str]:

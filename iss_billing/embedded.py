@@ -108,11 +108,13 @@ def _release_at_exit(var: Path, owner: int) -> None:
 
 def locked(path: Path, kind: int) -> bool:
     """Whether someone's lock on a file keeps us from taking one of this kind."""
-    with path.open("ab") as file:
-        try:
+    try:
+        with path.open("ab") as file:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False  # the place was removed: there is nothing to keep us from
     return False
 
 

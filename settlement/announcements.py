@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from settlement.posting import RatedDay  # imports this module
 
 
-def announce(rated: Sequence["RatedDay"], bill_ids: Sequence[int], day: date, now: datetime) -> None:
-    """Write the notices and events of bills that were just written, in the caller's transaction.
+def announce(
+    rated: Sequence["RatedDay"], bill_ids: Sequence[int], fallen: Mapping[int, bool], day: date, now: datetime
+) -> None:
+    """Write the notices and events of bills that were just written and of `fallen_packs`, in the caller's transaction.
 
     Where nobody listens bills cost one query for the shard.
     """
     ids = [one.account.id for one in rated]
     listeners = Listeners(min(ids), max(ids))
-    fallen = _fallen(rated)
     packs = Pack.objects.filter(pk__in=fallen).select_related("pack_type", "sku", "order_line").in_bulk()
     told = [_notice(packs[pack_id], day) for pack_id in sorted(packs)]
     told += [
@@ -40,7 +41,7 @@ def announce(rated: Sequence["RatedDay"], bill_ids: Sequence[int], day: date, no
         write_events(_packs(packs, fallen, now), now, listeners)
 
 
-def _fallen(rated: Iterable["RatedDay"]) -> dict[int, bool]:
+def fallen_packs(rated: Iterable["RatedDay"]) -> dict[int, bool]:
     """The packs that fell to their account's threshold or below it now, True, or that were low and are used up."""
     fallen: dict[int, bool] = {}
     for one in rated:

@@ -81,7 +81,8 @@ def settle_accounts(first: int, last: int, rules: DayRules, now: datetime) -> Se
                 touched = [pack for pack in held if pack.pack_id in drawn]
                 yield RatedDay(account, day.sequence + 1, mode, statement, touched)
 
-    settled.count(write_shard(rated(), len(accounts), rules.day, now))
+    with write_shard(rated(), len(accounts), rules.day, now) as written:
+        settled.count(written)
     if settled.failed:
         PendingDay.objects.bulk_create(PendingDay(account_id=one.account_id, day=one.day) for one in settled.failed)
     settled.accounts = claimed - {one.account_id for one in settled.failed}

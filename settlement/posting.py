@@ -1,6 +1,7 @@
 """Writing what a shard was rated: bills, lines, drawdowns, transfers, packs and accounts, in a few statements."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from accounts.models import Book, Kind
 from accounts.thresholds import fell_below
 from iss_billing import bulk
 from packs.drawdown import PackState
-from settlement.announcements import announce
+from settlement.announcements import announce, fallen_packs
 from settlement.loading import AccountState
 from settlement.rating import Statement
 
@@ -53,31 +54,37 @@ WHERE account.id = new.id
 """
 
 
-def write_shard(rated: Iterable[RatedDay], most: int, day: date, now: datetime) -> list[RatedDay]:
+@contextmanager
+def write_shard(rated: Iterable[RatedDay], most: int, day: date, now: datetime) -> Iterator[list[RatedDay]]:
     """Write the bills of locked accounts and post what is due, in the caller's transaction (rules 5.2, 7).
 
     `rated` gives `most` at most, and is worked off while PostgreSQL writes the first ones' transfers: the two need
-    not wait for each other. It may ask the database nothing. The bills' days, as they were rated.
+    not wait for each other. Yields the bills' days, as they were rated, while PostgreSQL looks up the keys of what was
+    written. Neither `rated` nor the block may ask the database anything. All is written when the block is left.
     """
     rows = _Rows(day, now)
     with connection.cursor() as cursor:
         bill_ids = _reserve(cursor, "settlement_bill", most)
         bulk.copy(cursor, TRANSFERS, rows.transfers(zip(bill_ids, rated, strict=False)))
         if not rows.rated:
-            return []
+            yield []
+            return
         bulk.copy(cursor, BILLS, rows.bills())
         bulk.copy(cursor, LINES, rows.lines())
         bulk.copy(cursor, DRAWDOWNS, rows.drawdowns())
-        packs = {pack.pack_id: pack for one in rows.rated for pack in one.packs}.values()
-        if packs:
-            states = [(pack.pack_id, pack.remaining, pack.recognised) for pack in packs]
-            cursor.execute(UPDATE_PACKS, bulk.columns(states))
-        cursor.execute(UPDATE_ACCOUNTS, bulk.columns(rows.accounts))
+        with bulk.pipelined():
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            packs = {pack.pack_id: pack for one in rows.rated for pack in one.packs}.values()
+            if packs:
+                states = [(pack.pack_id, pack.remaining, pack.recognised) for pack in packs]
+                cursor.execute(UPDATE_PACKS, bulk.columns(states))
+            cursor.execute(UPDATE_ACCOUNTS, bulk.columns(rows.accounts))
+            fallen = fallen_packs(rows.rated)
+            yield rows.rated
     notices.announce_standing(rows.news, rows.balances, now)
     if rows.low:
         notices.announce_low_balances(rows.low, now)
-    announce(rows.rated, rows.ids, day, now)
-    return rows.rated
+    announce(rows.rated, rows.ids, fallen, day, now)
 
 
 class _Rows:

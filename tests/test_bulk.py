@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iss_billing import bulk
+from tests.conftest import database_url, eventually
 
 TABLE = "bulk_sample (number, word)"
 
@@ -78,3 +79,30 @@ def test_what_the_database_refuses_is_djangos_error(sample: None) -> None:
     with pytest.raises(DataError), transaction.atomic():
         copied(iter(["one\tword"]))
     assert copied(iter(())) == []
+
+
+def test_statements_in_a_pipeline_are_worked_off_meanwhile(sample: None) -> None:
+    running = "SELECT query FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
+    with psycopg.connect(database_url(), autocommit=True) as other, connection.cursor() as cursor:
+        other.execute("SELECT pg_advisory_lock(7206, 99)")
+        backend = connection.connection.info.backend_pid
+        with bulk.pipelined():
+            cursor.execute("SELECT pg_advisory_xact_lock(7206, 99)")
+            cursor.execute("INSERT INTO bulk_sample VALUES (1, %s)", ["one"])
+            assert eventually(lambda: other.execute(running, [backend]).fetchone() is not None), (
+                "it waits for us, not we for it"
+            )
+            other.execute("SELECT pg_advisory_unlock(7206, 99)")
+        cursor.execute("SELECT word FROM bulk_sample")
+        assert cursor.fetchall() == [("one",)]
+
+
+def test_what_fails_in_a_pipeline_is_djangos_error_and_undoes_the_transaction(sample: None) -> None:
+    fails = pytest.raises(DataError, match="out of range")
+    with fails, transaction.atomic(), connection.cursor() as cursor, bulk.pipelined():
+        cursor.execute("INSERT INTO bulk_sample VALUES (1, 'one')")
+        cursor.execute("INSERT INTO bulk_sample VALUES (%s, 'two')", [2**63])
+        cursor.execute("INSERT INTO bulk_sample VALUES (3, 'three')")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM bulk_sample")
+        assert cursor.fetchone() == (0,)

@@ -94,7 +94,8 @@ PostgreSQL, Redis, two web processes, the workers of the Procfile, and the peopl
 
 They come at random moments, however fast they are answered: customers in the console 16 times a second, their
 programs 8 times, the platform 12 times (batches of 100 usage events, entitlements), staff 1.5 times.
-{figures["rounds"]} rounds, in each the load alone and then the same load while all {figures["accounts"]:,} accounts are settled.
+{figures["rounds"]} rounds, in each the load alone and then the same load while all {figures["accounts"]:,} accounts
+are settled.
 
 | | alone | while a night is settled |
 |---|---:|---:|

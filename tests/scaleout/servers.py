@@ -41,7 +41,7 @@ def running() -> Iterator[None]:
         keeper._wait_for(servers["Redis"], "Redis", place, _redis_up)
         yield
     finally:
-        keeper._stop_servers(servers)
+        keeper._stop_servers(place, servers)
 
 
 def connect(database: str = NIGHT) -> "psycopg.Connection[tuple[Any, ...]]":
