@@ -73,6 +73,7 @@ def write_shard(rated: Iterable[RatedDay], most: int, day: date, now: datetime) 
         bulk.copy(cursor, LINES, rows.lines())
         bulk.copy(cursor, DRAWDOWNS, rows.drawdowns())
         with bulk.pipelined():
+            # what the commit would do while we wait for it; before the updates, for a row has one version then
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             packs = {pack.pack_id: pack for one in rows.rated for pack in one.packs}.values()
             if packs:
