@@ -13,8 +13,11 @@ LONGEST_SECONDS = 5.0
 """Less than what a run may stand still before its shards are handed out again (`tasks.LOST_AFTER`)."""
 
 SERVED = """
-SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s
-               AND state_change > clock_timestamp() - interval '1 second')
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity AS page JOIN pg_stat_activity AS this ON this.pid = pg_backend_pid()
+    WHERE page.datname = this.datname AND page.application_name = %s
+      AND page.state_change > this.query_start - interval '1 second'
+)
 """
 
 
