@@ -122,8 +122,18 @@ def test_every_aggregation_and_mode_balances(world: World) -> None:
 
 
 def test_parts_of_a_day_add_up_to_the_whole(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [opened(name) for name in ("carol", "dave")]
+    for account in others:
+        buy(account, "pet-100k", "2026-03-01T10:00")
+        use(account, "ai.pet", 60_000, "2026-03-05T10:00")
+        use(account, "traffic.down", 5 * GB, "2026-03-05T10:00")
     run = run_of()
-    in_parts = shown(run)
+    for account in others:
+        use(account, "ai.face", 10, "2026-03-05T10:00", region="cn-mainland", received="2026-03-06T02:30")
+    in_parts = shown(certified_again(run))
+    assert in_parts["ai.pet", ""] == [270_000, 220_000, 50_000, 0, 0]
+    assert in_parts["traffic.down", BANDWIDTH] == [30 * GB, 0, 0, 30 * GB, 0]
+    assert in_parts["ai.face", ""] == [2 * 787, 0, 2 * 777, 0, 20]
     for accounts in (2, 3, 1_000):
         monkeypatch.setattr(certificate, "ACCOUNTS", accounts)
         assert shown(certified_again(run)) == in_parts
