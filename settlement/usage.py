@@ -12,34 +12,32 @@ from django.db import connection
 from iss_billing import bulk
 from iss_billing.days import SLOT, start_of
 
-FROM_EVENTS = """
-WITH event AS (
-    SELECT e.account_id, e.item_id, e.region, e.source, e.resource, e.quantity, e.occurred_at, item.aggregation
-    FROM settlement_usageevent AS e JOIN packs_item AS item ON item.id = e.item_id
-    WHERE e.day = %(day)s AND {of_accounts}
-), slot AS (
-    SELECT account_id, item_id, region, aggregation, slot, sum(largest) AS quantity
+_OF_KIND = """e.day = %(day)s AND {{of_accounts}}
+      AND e.item_id = ANY((SELECT array_agg(id) FROM packs_item WHERE aggregation IN ({kinds}))::smallint[])"""
+FROM_EVENTS = f"""
+WITH slot AS (
+    SELECT account_id, item_id, region, slot, sum(largest) AS quantity
     FROM (
-        SELECT account_id, item_id, region, aggregation, source, resource, max(quantity) AS largest,
+        SELECT account_id, item_id, region, source, resource, max(quantity) AS largest,
                date_bin('5 minutes', occurred_at, %(start)s) AS slot
-        FROM event WHERE aggregation IN ('peak', 'mean')
-        GROUP BY account_id, item_id, region, aggregation, source, resource,
-                 date_bin('5 minutes', occurred_at, %(start)s)
+        FROM settlement_usageevent AS e WHERE {_OF_KIND.format(kinds="'peak', 'mean'")}
+        GROUP BY account_id, item_id, region, source, resource, date_bin('5 minutes', occurred_at, %(start)s)
     ) AS series
-    GROUP BY account_id, item_id, region, aggregation, slot
+    GROUP BY account_id, item_id, region, slot
 ), used AS (
     SELECT account_id, item_id, region, sum(quantity) AS quantity
-    FROM event WHERE aggregation = 'sum' GROUP BY 1, 2, 3
+    FROM settlement_usageevent AS e WHERE {_OF_KIND.format(kinds="'sum'")} GROUP BY 1, 2, 3
     UNION ALL
     SELECT account_id, item_id, region, count(DISTINCT resource) FILTER (WHERE quantity > 0)
-    FROM event WHERE aggregation = 'distinct' GROUP BY 1, 2, 3
+    FROM settlement_usageevent AS e WHERE {_OF_KIND.format(kinds="'distinct'")} GROUP BY 1, 2, 3
     UNION ALL
-    SELECT account_id, item_id, region, max(quantity) FROM slot WHERE aggregation = 'peak' GROUP BY 1, 2, 3
-    UNION ALL
-    SELECT account_id, item_id, region, div(2 * sum(quantity) + 288, 2 * 288) FROM slot WHERE aggregation = 'mean'
-    GROUP BY 1, 2, 3
+    SELECT account_id, item_id, region,
+           CASE aggregation WHEN 'peak' THEN max(quantity) ELSE div(2 * sum(quantity) + 288, 2 * 288) END
+    FROM slot JOIN packs_item AS item ON item.id = item_id GROUP BY 1, 2, 3, aggregation
 )
 """
+"""Each kind reads its own items' events, by the index: read all at once and told apart then,
+they take half as long again."""
 
 _OF_ACCOUNTS = "e.account_id = ANY(%(accounts)s::bigint[])"
 # A day has events or is kept, never both and, in one statement, never neither: the two change in one transaction.
