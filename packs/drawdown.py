@@ -1,15 +1,14 @@
 """Drawing usage from packs: first bought first, one to exhaustion before the next (rules 4.3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from packs.revenue import recognised
 
 
-@dataclass(slots=True)
-class PackState:
+class PackState(Struct):
     """A pack while a day is rated; `draw` lowers `remaining` and raises `recognised`."""
 
     pack_id: int
@@ -22,7 +21,7 @@ class PackState:
     valid_until: date
 
 
-class Draw(NamedTuple):
+class Draw(Struct, frozen=True):
     """Units that one line takes from one pack, what is left there, and the fen it recognises (rules 7.2)."""
 
     pack_id: int

@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from django.db import connection
+from msgspec import Struct
 
 from iss_billing import bulk
 from packs.drawdown import PackState
@@ -63,14 +64,14 @@ def rules_of(whole: Whole) -> Rules:
     return rules
 
 
-class DayOfAccount(NamedTuple):
+class DayOfAccount(Struct, frozen=True):
     """What one account used on a day, and the sequence of its latest bill for that day (0 without one)."""
 
     usage: list[Usage]
     sequence: int
 
 
-class AccountState(NamedTuple):
+class AccountState(Struct, frozen=True):
     """What settlement must know of a locked account: balance in fen, carry in micro-yuan, its standing, and what its
     customer wants to be told."""
 

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
+from msgspec import Struct
 
 from accounts import notices, standing
 from accounts.models import Book, Kind
@@ -19,7 +20,7 @@ from settlement.loading import AccountState
 from settlement.rating import Statement
 
 
-class RatedDay(NamedTuple):
+class RatedDay(Struct, frozen=True):
     """An account's rated day: the locked account, the bill's sequence, the day's mode, and the packs it drew from."""
 
     account: AccountState
@@ -138,18 +139,17 @@ class _Rows:
         for bill_id, one in zip(self.ids, self.rated, strict=True):
             line_id = bill_id * LINES_OF_A_BILL
             for position, line in enumerate(one.statement.lines, start=1):
-                item, region, quantity, drawn, charged, price, per, amount, _draws = line
                 yield (
-                    f"{line_id + position}\t{bill_id}\t{position}\t{item}\t{escaped(region)}\t{quantity}\t{drawn}"
-                    f"\t{charged}\t{price}\t{per}\t{amount}"
+                    f"{line_id + position}\t{bill_id}\t{position}\t{line.item_id}\t{escaped(line.region)}"
+                    f"\t{line.quantity}\t{line.drawn}\t{line.charged}\t{line.price}\t{line.per}\t{line.amount}"
                 )
 
     def drawdowns(self) -> Iterator[str]:
         """What the lines drew."""
         for bill_id, one in zip(self.ids, self.rated, strict=True):
             for line_id, line in enumerate(one.statement.lines, start=bill_id * LINES_OF_A_BILL + 1):
-                for pack_id, taken, remaining_after, share in line.draws:
-                    yield f"{line_id}\t{pack_id}\t{taken}\t{remaining_after}\t{share}"
+                for draw in line.draws:
+                    yield f"{line_id}\t{draw.pack_id}\t{draw.quantity}\t{draw.remaining_after}\t{draw.recognised}"
 
 
 def _reserve(cursor: CursorWrapper, table: str, number: int) -> list[int]:

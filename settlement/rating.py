@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
 from iss_billing.money import MICRO_PER_FEN, round_half_up
 from packs.drawdown import Draw, PackState, draw
 
@@ -23,7 +25,7 @@ class TariffEntry(Protocol):
         """Base units."""
 
 
-class ItemRule(NamedTuple):
+class ItemRule(Struct, frozen=True):
     """What rating must know of an item: its place in the order, and the billing mode it is billed in, if only one."""
 
     position: int
@@ -39,7 +41,7 @@ class DayRules(NamedTuple):
     covering: Mapping[tuple[int, str], frozenset[int]]
 
 
-class Usage(NamedTuple):
+class Usage(Struct, frozen=True, order=True):
     """A day's quantity of one item and region, and how much of it earlier bills of that day hold."""
 
     item_id: int
@@ -48,7 +50,7 @@ class Usage(NamedTuple):
     billed: int
 
 
-class Line(NamedTuple):
+class Line(Struct, frozen=True):
     """What one item and region cost: quantity = drawn + charged, amount in micro-yuan."""
 
     item_id: int
@@ -62,7 +64,7 @@ class Line(NamedTuple):
     draws: Sequence[Draw]
 
 
-class Statement(NamedTuple):
+class Statement(Struct, frozen=True):
     """The rated day: lines in the order rated, their total and the carries in micro-yuan, the due in fen."""
 
     lines: Sequence[Line]
@@ -93,10 +95,13 @@ def rate(
     """
     lines: list[Line] = []
     total = 0
-    items = rules.items
-    # in the order of the items' positions, then of regions
-    for (_, billed_in), entry in sorted([(items[entry[0]], entry) for entry in usage]):
-        if (billed_in is None or billed_in == mode) and (line := _line(entry, rules, packs)):
+    billed = []
+    for entry in usage:
+        rule = rules.items[entry.item_id]
+        if rule.requires_billing_mode is None or rule.requires_billing_mode == mode:
+            billed.append((rule.position, entry.region, entry))
+    for _position, _region, entry in sorted(billed):
+        if line := _line(entry, rules, packs):
             lines.append(line)
             total += line.amount
     if not lines:
@@ -110,11 +115,12 @@ def _line(entry: Usage, rules: DayRules, packs: Sequence[PackState]) -> Line | N
 
     A day is rated whole, late usage is the difference to what was billed for it.
     """
-    item, region, used, billed = entry
-    quantity = charged = used - billed
+    item, region = entry.item_id, entry.region
+    quantity = charged = entry.quantity - entry.billed
     if quantity <= 0:
         if quantity:
-            raise BilledAboveUsage(f"item {item} in {region} on {rules.day}: {billed} billed, {used} used")
+            told = f"item {item} in {region} on {rules.day}: {entry.billed} billed, {entry.quantity} used"
+            raise BilledAboveUsage(told)
         return None
     key = (item, region)
     draws: Sequence[Draw] = ()

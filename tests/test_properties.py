@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from accounts.models import Account
 from accounts.standing import RECLAIM_AFTER, Standing, after_posting, status
@@ -171,7 +172,7 @@ def test_every_line_is_drawn_and_charged_and_every_fen_is_explained(
 
 @given(pack_states(), st.lists(st.integers(0, 10**6), min_size=1, max_size=6))
 def test_usage_in_parts_draws_and_bills_as_much_as_at_once(packs: list[PackState], parts: list[int]) -> None:
-    whole = [PackState(**{name: getattr(pack, name) for name in PackState.__slots__}) for pack in packs]
+    whole = [replace(pack) for pack in packs]
     at_once = rate([Usage(1, "cn-mainland", sum(parts), 0)], rules=RULES, mode="traffic", packs=whole, carry=0)
     drawn = charged = billed = 0
     for part in parts:
