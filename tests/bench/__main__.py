@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
@@ -100,12 +100,12 @@ def _night(figures: Figures, processes: int, accounts: int, *, audited: bool) ->
     return taken
 
 
-def _floor(processes: int, first: int, last: int, day: str, now: str, schema: str = "") -> float:
+def _floor(processes: int, first: int, last: int, day: str, now: str, schema: Iterable[str] = ()) -> float:
     """Seconds of the set-based settlement in so many processes, with what `schema` adds to the tables."""
     with fresh_copy() as name:
-        if schema:
-            with connect(name) as connection:
-                connection.execute(schema)
+        with connect(name) as connection:
+            for statement in schema:
+                connection.execute(statement.encode())
         share = (last - first + 1) // processes
         ranges = [(first + k * share, first + (k + 1) * share - 1) for k in range(processes)]
         ranges[-1] = (ranges[-1][0], last)
