@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+
+from msgspec import Struct
 
 GRACE = timedelta(hours=24)
 """From arrears to suspension (rules 6.2)."""
@@ -43,7 +44,7 @@ def reclaims_at(arrears_since: datetime | None) -> datetime | None:
     return arrears_since and arrears_since + RECLAIM_AFTER
 
 
-class Change(NamedTuple):
+class Change(Struct, frozen=True):
     """What a posting makes of an account's standing."""
 
     arrears_since: datetime | None

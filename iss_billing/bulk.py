@@ -62,7 +62,8 @@ def copy(cursor: CursorWrapper, table: str, rows: Iterable[str]) -> None:
 def pipelined() -> Iterator[None]:
     """Statements that the block executes are sent and not waited for: the server works them off while it goes on.
 
-    Nothing may be fetched in it. At its end all are done; raises Django's database errors for the first that is not.
+    What is fetched in it is waited for. At its end all are done; raises Django's database errors for the first that is
+    not.
     """
     with connection.wrap_database_errors, connection.connection.pipeline():
         yield

@@ -12,7 +12,7 @@ from django.db import connection
 
 from accounts.modes import DEFAULT, modes_on
 from iss_billing import bulk
-from settlement.loading import load_day, load_packs, lock_accounts
+from settlement.loading import account_states, ask_day, ask_packs, lock_accounts
 from settlement.models import PendingDay
 from settlement.posting import RatedDay, write_shard
 from settlement.rating import BilledAboveUsage, DayRules, rate
@@ -62,9 +62,13 @@ def settle_accounts(first: int, last: int, rules: DayRules, now: datetime) -> Se
     The pending rows go before the usage is read: an event that commits in between comes with a row of its own.
     """
     locked = lock_accounts(first, last, rules.day)
-    claimed = _claim([account.id for account in locked], rules.day)
-    accounts = [account for account in locked if account.id in claimed]
-    usage, packs, modes = load_day(claimed, rules.day), load_packs(claimed), modes_on(claimed, rules.day)
+    claimed = _claim(list(locked), rules.day)
+    asked_packs, modes = ask_packs(claimed), modes_on(claimed, rules.day)
+    with bulk.pipelined():  # what was read so far is unpacked while PostgreSQL aggregates
+        asked_usage = ask_day(claimed, rules.day)
+        accounts = account_states(row for id, row in locked.items() if id in claimed)
+        packs = asked_packs()
+        usage = asked_usage()
     settled = Settled()
 
     def rated() -> Iterator[RatedDay]:

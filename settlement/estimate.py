@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
+from msgspec.structs import replace
 
 from accounts.models import Account
 from accounts.modes import DEFAULT
 from iss_billing import bulk
 from iss_billing.days import day_of, next_day
 from packs.drawdown import PackState
-from settlement.loading import DayOfAccount, Rules, load_days, load_packs, load_rules_between
+from settlement.loading import DayOfAccount, Rules, ask_packs, load_days, load_rules_between
 from settlement.metering import PENDING
 from settlement.rating import DayRules, Statement, rate
 
@@ -93,7 +93,7 @@ def load_unsettled(account_id: int, now: datetime, *, rules_of: Rules = load_rul
         balance, carry, pending, words = row
         days = [*(day for day in pending if day < today), today]
         used, rules = load_days(account_id, days), rules_of(days[0], today)
-        packs = load_packs([account_id])[account_id]
+        packs = ask_packs([account_id])()[account_id]
     modes = [(date.fromisoformat(day), mode) for day, mode in sorted((words or {}).items(), reverse=True)]
     return Unsettled(
         now,

@@ -1,9 +1,9 @@
 """Reading what rating needs: the rules of a day, usage with what was billed of it, and packs in drawing order."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from django.db import connection
 from msgspec import Struct
@@ -14,7 +14,7 @@ from packs.models import Item, PackType
 from packs.tariff import tariff_on, tariffs_between
 from packs.whole import Whole
 from settlement.rating import DayRules, ItemRule, Usage
-from settlement.usage import day_quantities, quantities_of_days
+from settlement.usage import ask_day_quantities, quantities_of_days
 
 
 def load_rules(day: date) -> DayRules:
@@ -87,22 +87,33 @@ class AccountState(Struct, frozen=True):
 
 
 LOCK_ACCOUNTS = """
-SELECT id, balance, carry, arrears_since, announced, low_percent, low_balance, mails_bills FROM accounts_account
+SELECT id, balance::text, carry, arrears_since, announced, low_percent, low_balance, mails_bills FROM accounts_account
 WHERE id BETWEEN %s AND %s AND id IN (
     SELECT account_id FROM settlement_pendingday WHERE day = %s AND account_id BETWEEN %s AND %s
 ) ORDER BY id FOR NO KEY UPDATE
 """
 
 
-def lock_accounts(first: int, last: int, day: date) -> list[AccountState]:
-    """Lock the accounts of an id range that have the day pending, in id order, until the transaction ends."""
+def lock_accounts(first: int, last: int, day: date) -> dict[int, tuple[Any, ...]]:
+    """Lock the accounts of an id range that have the day pending, in id order, until the transaction ends.
+
+    What `account_states` takes, by their ids.
+    """
     with connection.cursor() as cursor:
         cursor.execute(LOCK_ACCOUNTS, [first, last, day, first, last])
-        return [AccountState(id, int(balance), *rest) for id, balance, *rest in cursor.fetchall()]
+        return {row[0]: row for row in cursor.fetchall()}
 
 
-def load_day(account_ids: Iterable[int], day: date) -> dict[int, DayOfAccount]:
-    """The usage of a day per account, each quantity with what earlier bills of the day hold."""
+def account_states(rows: Iterable[tuple[Any, ...]]) -> list[AccountState]:
+    """Locked accounts."""
+    return [AccountState(id, int(balance), *rest) for id, balance, *rest in rows]
+
+
+def ask_day(account_ids: Iterable[int], day: date) -> Callable[[], dict[int, DayOfAccount]]:
+    """Ask for the usage of a day per account, each quantity with what earlier bills of the day hold.
+
+    What is returned fetches it; asked in a pipeline, PostgreSQL aggregates meanwhile.
+    """
     ids = list(account_ids)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -112,13 +123,19 @@ def load_day(account_ids: Iterable[int], day: date) -> dict[int, DayOfAccount]:
         )
         sequences = dict(cursor.fetchall())
     billed = _billed(list(sequences), day) if sequences else {}
-    usage: dict[int, list[Usage]] = {account: [] for account in ids}
-    for account, item, region, quantity in day_quantities(ids, day):
-        usage[account].append(Usage(item, region, quantity, billed.pop((account, item, region), 0) if billed else 0))
-    for (account, item, region), total in billed.items():
-        # billed without any usage: rating refuses it
-        usage[account].append(Usage(item, region, 0, total))
-    return {account: DayOfAccount(used, sequences.get(account, 0)) for account, used in usage.items()}
+    quantities = ask_day_quantities(ids, day)
+
+    def fetch() -> dict[int, DayOfAccount]:
+        usage: dict[int, list[Usage]] = {account: [] for account in ids}
+        for account, item, region, quantity in quantities():
+            held = billed.pop((account, item, region), 0) if billed else 0
+            usage[account].append(Usage(item, region, quantity, held))
+        for (account, item, region), total in billed.items():
+            # billed without any usage: rating refuses it
+            usage[account].append(Usage(item, region, 0, total))
+        return {account: DayOfAccount(used, sequences.get(account, 0)) for account, used in usage.items()}
+
+    return fetch
 
 
 def load_days(account_id: int, days: Iterable[date]) -> dict[date, DayOfAccount]:
@@ -157,15 +174,23 @@ def _billed(account_ids: list[int], day: date) -> dict[tuple[int, int, str], int
         return {(account, item, region): int(total) for account, item, region, total in cursor.fetchall()}
 
 
-def load_packs(account_ids: Iterable[int]) -> dict[int, list[PackState]]:
-    """The packs with units left, per account in drawing order: ids rise with order, line and unit (rules 4.3)."""
-    packs: dict[int, list[PackState]] = defaultdict(list)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT account_id, id, pack_type_id, total, remaining, price, recognised, effective_day, valid_until
-            FROM packs_pack WHERE account_id = ANY(%s::bigint[]) AND remaining > 0 ORDER BY account_id, id""",
-            [bulk.array(account_ids)],
-        )
-        for account, *columns in cursor.fetchall():
-            packs[account].append(PackState(*columns))
-    return packs
+def ask_packs(account_ids: Iterable[int]) -> Callable[[], dict[int, list[PackState]]]:
+    """Ask for the packs with units left, per account in drawing order: ids rise with order, line and unit (rules 4.3).
+
+    What is returned fetches them.
+    """
+    cursor = connection.cursor()
+    cursor.execute(
+        """SELECT account_id, id, pack_type_id, total, remaining, price, recognised, effective_day, valid_until
+        FROM packs_pack WHERE account_id = ANY(%s::bigint[]) AND remaining > 0 ORDER BY account_id, id""",
+        [bulk.array(account_ids)],
+    )
+
+    def fetch() -> dict[int, list[PackState]]:
+        packs: dict[int, list[PackState]] = defaultdict(list)
+        with cursor:
+            for account, *columns in cursor.fetchall():
+                packs[account].append(PackState(*columns))
+        return packs
+
+    return fetch

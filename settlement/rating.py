@@ -5,7 +5,7 @@ The one path that settlement, estimate and rehearsal share. Integers only; no da
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -32,7 +32,7 @@ class ItemRule(Struct, frozen=True):
     requires_billing_mode: str | None
 
 
-class DayRules(NamedTuple):
+class DayRules(Struct, frozen=True):
     """The catalogue of one day: items by id, tariff and covering pack types by (item id, region)."""
 
     day: date

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from msgspec.structs import replace
+
 from packs.drawdown import PackState
 from settlement.rating import DayRules, TariffEntry, Usage, rate
 
@@ -156,5 +158,5 @@ def with_tariff(rules: Mapping[date, DayRules], changed: Mapping[tuple[int, str]
     for day, rule in rules.items():
         # days share their tariff until it changes
         tariff = known.setdefault(id(rule.tariff), {**rule.tariff, **changed})
-        found[day] = rule._replace(tariff=tariff)
+        found[day] = replace(rule, tariff=tariff)
     return found

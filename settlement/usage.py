@@ -3,7 +3,7 @@
 Everything that asks for a day's quantities or its curve asks here and need not know which of the two it was.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -44,9 +44,9 @@ _OF_ACCOUNTS = "e.account_id = ANY(%(accounts)s::bigint[])"
 AGGREGATE = (
     FROM_EVENTS.format(of_accounts=_OF_ACCOUNTS)
     + """
-SELECT account_id, item_id, region, quantity FROM used
+SELECT account_id, item_id, region, quantity::text FROM used  -- text is sooner an integer than a decimal is
 UNION ALL
-SELECT account_id, item_id, region, quantity FROM settlement_dayusage
+SELECT account_id, item_id, region, quantity::text FROM settlement_dayusage
 WHERE account_id = ANY(%(accounts)s::bigint[]) AND day = %(day)s
   AND (SELECT true FROM settlement_expiredday WHERE day = %(day)s)  -- asked first: a night reads none of this table
 """
@@ -129,11 +129,21 @@ class Share(NamedTuple):
     sources: int
 
 
+def ask_day_quantities(account_ids: Iterable[int], day: date) -> Callable[[], list[tuple[int, int, str, int]]]:
+    """Ask for (account, item, region, quantity) of a day (rules 2); what is returned fetches them, once."""
+    cursor = connection.cursor()
+    cursor.execute(AGGREGATE, {"day": day, "accounts": bulk.array(account_ids), "start": start_of(day)})
+
+    def fetch() -> list[tuple[int, int, str, int]]:
+        with cursor:
+            return [(account, item, region, int(quantity)) for account, item, region, quantity in cursor.fetchall()]
+
+    return fetch
+
+
 def day_quantities(account_ids: Iterable[int], day: date) -> list[tuple[int, int, str, int]]:
     """(account, item, region, quantity) of a day (rules 2)."""
-    with connection.cursor() as cursor:
-        cursor.execute(AGGREGATE, {"day": day, "accounts": bulk.array(account_ids), "start": start_of(day)})
-        return [(account, item, region, int(quantity)) for account, item, region, quantity in cursor.fetchall()]
+    return ask_day_quantities(account_ids, day)()
 
 
 def quantities_of_days(account_id: int, days: Iterable[date]) -> dict[date, list[tuple[int, str, int]]]:

@@ -9,5 +9,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunSQL("ALTER TABLE packs_pack SET (fillfactor = 45)", "ALTER TABLE packs_pack SET (fillfactor = 60)")
+        migrations.RunSQL(
+            "ALTER TABLE packs_pack SET (fillfactor = 45)", "ALTER TABLE packs_pack SET (fillfactor = 60)"
+        )
     ]
