@@ -21,6 +21,7 @@ SIZES = {"small": (10_000, 100_000, 100), "full": (100_000, 1_000_000, 400)}
 """Accounts, events, and the accounts that the loop is given in each round."""
 GROWTH = {"small": (2_000, 8_000), "full": (10_000, 100_000, 1_000_000)}
 FLOOR_SHARD = 10_000
+ROUNDS = 5
 
 Figures = dict[str, float | int | str]
 
@@ -40,7 +41,7 @@ def main(size: str) -> None:
     database.build(accounts, events)
     few = size == "small"
     parts: list[Callable[[], None]] = [
-        lambda: _settlement(figures, accounts, sample, 1 if few else 3),
+        lambda: _settlement(figures, accounts, sample, 1 if few else ROUNDS),
         lambda: figures.update(entitlements.measure(seconds=1.0 if few else 4.0)),
         lambda: ingest.measure(figures, 20_000 if few else 200_000, 50_000 if few else 1_000_000),
         lambda: growth.measure_giant(figures, *((6_000, 100) if few else (50_000, 1_000))),
@@ -75,15 +76,19 @@ def _settlement(figures: Figures, accounts: int, sample: int, rounds: int) -> No
             began.append(_floor(processes, first, last, str(day), now, BEGAN_WITH))
             audited = processes == 2 and number == 0
             nights.append(_night(figures, processes, accounts, audited=audited))
-        floor, first_floor, night = median(floors), median(began), median(nights)
+        floor, first_floor, night_took = median(floors), median(began), median(nights)
         figures[f"loop_account_days_per_s_{processes}"] = round(median(loops), 1)
         figures[f"floor_account_days_per_s_{processes}"] = round(accounts / floor)
         figures[f"first_floor_account_days_per_s_{processes}"] = round(accounts / first_floor)
-        figures[f"settle_account_days_per_s_{processes}"] = round(accounts / night)
-        figures[f"settle_time_over_floor_{processes}"] = round(night / floor, 2)
-        figures[f"settle_time_over_first_floor_{processes}"] = round(night / first_floor, 2)
-        speed_over_loop = accounts / night / float(figures[f"loop_account_days_per_s_{processes}"])
-        figures[f"settle_speed_over_orm_loop_{processes}"] = round(speed_over_loop, 1)
+        figures[f"settle_account_days_per_s_{processes}"] = round(accounts / night_took)
+        # of each round, whose parts the machine did at one speed, and not of medians out of different rounds
+        over_floor, over_first = [[a / b for a, b in zip(nights, of, strict=True)] for of in (floors, began)]
+        over_loop = [accounts / seconds / rate for seconds, rate in zip(nights, loops, strict=True)]
+        figures[f"settle_time_over_floor_{processes}"] = round(median(over_floor), 2)
+        figures[f"settle_time_over_first_floor_{processes}"] = round(median(over_first), 2)
+        figures[f"settle_speed_over_orm_loop_{processes}"] = round(median(over_loop), 1)
+        for number, ratio in enumerate(over_first, start=1):
+            figures[f"settle_time_over_first_floor_{processes}_round_{number}"] = round(ratio, 2)
     for name in ("settle_account_days_per_s", "settle_time_over_floor", "settle_speed_over_orm_loop"):
         figures[name] = figures[f"{name}_2"]
 
