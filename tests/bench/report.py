@@ -90,8 +90,8 @@ def _growth(figures: dict[str, Any]) -> str:
         runs = [figures[f"{key}_run_{run}"] for run in range(1, RUNS + 1)]
         rows.append(f"| {accounts:,} | {' · '.join(map(str, runs))} | {figures[key]} |")
     return (
-        "\n## Growth\n\nMicroseconds per account with two worker processes; the runs of the sizes took turns, each of the "
-        "smallest is five nights.\n\n"
+        "\n## Growth\n\nMicroseconds per account with two worker processes; the runs of the sizes took turns, each "
+        "of the smallest is five nights.\n\n"
         "| accounts | runs | median |\n|---:|---:|---:|\n" + "\n".join(rows) + "\n"
     )
 
