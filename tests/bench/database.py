@@ -116,6 +116,7 @@ BEGAN_WITH = (
 def fresh_copy(base: str = BASE) -> Iterator[str]:
     """A copy of a base for one measurement; its name."""
     create(COPY, base)
+    os.sync()  # what the copy still has to write is not the measurement's
     try:
         yield COPY
     finally:
