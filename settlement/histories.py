@@ -24,7 +24,7 @@ from settlement.pace import settled_through
 from settlement.rating import DayRules, ItemRule, Usage
 from settlement.recent import RecentLine
 from settlement.replay import DAYS, Held, History, Step, Window
-from settlement.usage import FROM_EVENTS
+from settlement.usage import of_few
 
 # bills of earlier days that were settled after the window began: they drew from the packs meanwhile
 _LOADED = """bill.account_id BETWEEN %(low)s AND %(high)s AND bill.day BETWEEN %(early)s AND %(last)s
@@ -68,9 +68,7 @@ SELECT (SELECT max(day) FROM settlement_bill WHERE account_id = %(account)s AND 
     ) AS held)
 """  # noqa: S608 - a constant
 _OF_ACCOUNTS = """e.account_id BETWEEN %(low)s AND %(high)s AND e.item_id = ANY(wanted.items::smallint[])"""
-_OF_DAY = (
-    FROM_EVENTS.format(of_accounts=_OF_ACCOUNTS).replace("%(day)s", "wanted.day").replace("%(start)s", "wanted.start")
-)
+_OF_DAY = of_few(_OF_ACCOUNTS).replace("%(day)s", "wanted.day").replace("%(start)s", "wanted.start")
 METERED = f"""
 SELECT rated.account_id, wanted.day, rated.item_id, rated.region, rated.quantity
 FROM unnest(%(days)s::date[], %(starts)s::timestamptz[], %(items)s::text[]) AS wanted (day, start, items)

@@ -18,7 +18,7 @@ from iss_billing.days import day_of, next_day, start_of
 from packs.models import Item
 from settlement.estimate import one_snapshot
 from settlement.metering import pending_days
-from settlement.usage import FROM_EVENTS
+from settlement.usage import of_few
 
 SETTLED, PENDING, NOT_BILLABLE = "settled", "pending", "not_billable"
 STATES = (SETTLED, PENDING, NOT_BILLABLE)
@@ -93,9 +93,7 @@ SELECT day, (
 """
 # the night's own aggregation, asked for several days at once and for the items that each needs
 _OF_ACCOUNT = "e.account_id = %(account)s AND e.item_id = ANY(wanted.items::smallint[])"
-_OF_DAY = (
-    FROM_EVENTS.format(of_accounts=_OF_ACCOUNT).replace("%(day)s", "wanted.day").replace("%(start)s", "wanted.start")
-)
+_OF_DAY = of_few(_OF_ACCOUNT).replace("%(day)s", "wanted.day").replace("%(start)s", "wanted.start")
 RATED = f"""
 SELECT wanted.day, rated.* FROM unnest(%(days)s::date[], %(starts)s::timestamptz[], %(wanted)s::text[])
      AS wanted (day, start, items)

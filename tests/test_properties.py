@@ -21,7 +21,7 @@ from settlement import aggregation
 from settlement.aggregation import Report
 from settlement.models import Bill, BillLine
 from settlement.rating import DayRules, ItemRule, Usage, amount_due, rate
-from settlement.usage import day_quantities
+from settlement.usage import day_quantities, quantities_of_days
 from tests.worlds import assert_books, at, buy, event, night, opened, send
 
 DAY = date(2026, 3, 5)
@@ -225,6 +225,8 @@ def test_the_night_aggregates_in_sql_what_the_rules_say(batches: list[list[Repor
     how = dict(codes.values())
     expected = {item: aggregation.quantity(how[item], own) for item, own in zip(items, batches, strict=True) if own}
     assert found == expected
+    of_few = quantities_of_days(account.pk, [DAY])[DAY]
+    assert {codes[item][0]: quantity for item, _, quantity in of_few} == expected
 
 
 def _bills(account: Account) -> list[tuple[object, ...]]:
