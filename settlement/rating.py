@@ -100,6 +100,7 @@ def rate(
         rule = rules.items[entry.item_id]
         if rule.requires_billing_mode is None or rule.requires_billing_mode == mode:
             billed.append((rule.position, entry.region, entry))
+    # in the order of the items' positions, then of regions
     for _position, _region, entry in sorted(billed):
         if line := _line(entry, rules, packs):
             lines.append(line)
