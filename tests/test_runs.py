@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import time_machine
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from accounts.models import Account, User
@@ -21,6 +23,7 @@ from settlement.certificate import certify
 from settlement.models import PendingDay, SettlementRun, SettlementShard
 from settlement.progress import State, days_left, days_of, pending_through, state_of
 from settlement.runs import settle
+from tests.bench import world
 from tests.shell import Shell
 from tests.worlds import assert_books, at, bills_of, buy, night, opened, use, yuan
 
@@ -288,3 +291,28 @@ def test_settle_that_does_not_balance_exits_1_and_names_the_first(
     run = SettlementRun.objects.latest("pk")
     line = f"run {run.pk} does not balance, first on 2026-03-05 in ai.pet for account {alice.pk}"
     assert (ran.code, line in ran.err) == (1, True)
+
+
+def updated(cursor: CursorWrapper) -> dict[str, tuple[int, int]]:
+    """Rows of packs and accounts updated so far, and how many of them within their page, into no index."""
+    cursor.execute("SELECT pg_stat_force_next_flush()")
+    cursor.execute(
+        """SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
+        WHERE relname IN ('accounts_account', 'packs_pack')"""
+    )
+    return {name: (rows, in_place) for name, rows, in_place in cursor.fetchall()}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_night_updates_accounts_and_packs_in_place() -> None:
+    """Their pages have room for a second version of each row: or the night writes every index of many of them."""
+    world.build(accounts=1_000, events=10_000)
+    with connection.cursor() as cursor:
+        before = updated(cursor)
+        settle(now=timezone.now())
+        after = updated(cursor)
+    change = {name: (after[name][0] - rows, after[name][1] - hot) for name, (rows, hot) in before.items()}
+    assert change["accounts_account"] == (1_000, 1_000)
+    packs, in_place = change["packs_pack"]
+    assert packs == in_place > 1_000
+    assert_books()
