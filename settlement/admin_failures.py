@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -32,7 +33,6 @@ class SettlementFailureAdmin(LookOnly):
     change_form_template = "admin/settlement/settlementfailure/change_form.html"
     list_display = ("day", "account_link", "run_link", "error", "again")
     list_display_links = None
-    list_select_related = ("account",)
     search_fields = ("=account__id", "account__name", "error")
     ordering = ("-id",)
     fields = readonly_fields = ("day", "account", "run", "error")
@@ -40,6 +40,10 @@ class SettlementFailureAdmin(LookOnly):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """A run's page links here."""
         return lookup == "run__id__exact" or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SettlementFailure]:
+        """With their accounts' names."""
+        return SettlementFailure.objects.named().order_by(*self.ordering)
 
     @admin.display(description=gettext_lazy("account"))
     def account_link(self, failure: SettlementFailure) -> SafeString:
@@ -75,7 +79,7 @@ class SettlementFailureAdmin(LookOnly):
     def retry(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Hand the account's days out again, the failed one first, as a run of its own."""
         require(request, "settlement.retry_failure")
-        failure = get_object_or_404(SettlementFailure.objects.select_related("account"), pk=pk)
+        failure = get_object_or_404(SettlementFailure.objects.named(), pk=pk)
         days = pending_days(failure.account_id)
 
         def do(doing: Doing) -> Done:

@@ -260,7 +260,7 @@ class ShownFailure(NamedTuple):
 
 def _failures(run: SettlementRun) -> list[ShownFailure]:
     shown = []
-    failures = list(run.failures.select_related("account").order_by("day", "pk")[:FIRST_FAILURES])
+    failures = list(run.failures.named().order_by("day", "pk")[:FIRST_FAILURES])
     pending = pending_days_of([failure.account_id for failure in failures])
     for failure in failures:
         days = pending.get(failure.account_id, [])

@@ -28,7 +28,7 @@ FIRST_LINES = 20
 
 def failures(run: SettlementRun, now: datetime) -> None:
     """Account-days that a run could not settle."""
-    failed = list(run.failures.order_by("pk").select_related("account")[:FIRST_LINES])
+    failed = list(run.failures.named().order_by("pk")[:FIRST_LINES])
     with translation.override(settings.LANGUAGE_CODE):
         number = run.failures.count()
         subject = _("Settlement run %(run)s: account-days not settled: %(number)s") % {"run": run.pk, "number": number}

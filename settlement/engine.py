@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from accounts.modes import DEFAULT, modes_on
 from iss_billing import bulk
@@ -25,6 +25,12 @@ class Failure:
     account_id: int
     day: date
     error: str
+
+
+def failure_text(error: Exception) -> str:
+    """What an operator reads of it: the database says itself what it is, of others their kind does."""
+    kind, said = type(error).__name__, str(error).strip()
+    return said if said and isinstance(error, DatabaseError) else f"{kind}: {said}"
 
 
 @dataclass
@@ -78,7 +84,7 @@ def settle_accounts(first: int, last: int, rules: DayRules, now: datetime) -> Se
             try:
                 statement = rate(day.usage, rules=rules, mode=mode, packs=held, carry=account.carry)
             except (BilledAboveUsage, ArithmeticError, LookupError) as error:
-                settled.failed.append(Failure(account.id, rules.day, f"{type(error).__name__}: {error}"))
+                settled.failed.append(Failure(account.id, rules.day, failure_text(error)))
                 continue
             if statement is not None:
                 drawn = {draw.pack_id for line in statement.lines for draw in line.draws}

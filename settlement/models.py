@@ -1,6 +1,6 @@
 """What was used and what it cost: usage events, settlement runs, bills, their lines and drawdowns."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -157,6 +157,14 @@ class SettlementShard(models.Model):
         indexes = [models.Index("run", "day", name="settlement_shard_of_run")]
 
 
+class Failures(models.QuerySet["SettlementFailure"]):
+    """Account-days that could not be settled."""
+
+    def named(self) -> Self:
+        """With the names of their accounts, and nothing else of a row that may be what is wrong."""
+        return self.select_related("account").only("run", "day", "error", "account__name")
+
+
 class SettlementFailure(models.Model):
     """An account-day that a run could not settle, with the error; the next run tries it again."""
 
@@ -164,6 +172,8 @@ class SettlementFailure(models.Model):
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", verbose_name=_("account"))
     day = models.DateField(_("day"))
     error = models.TextField(_("error"))
+
+    objects = Failures.as_manager()
 
     class Meta:
         verbose_name = _("failure")

@@ -5,6 +5,7 @@ seen. A shard's `done_at` commits together with what it settled.
 """
 
 import gc
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,24 +16,28 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import BigIntegerField, Q, QuerySet
+from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet
 
 from iss_billing.days import day_of
 from packs.models import Item
 from settlement import alarms
 from settlement.certificate import certify
-from settlement.engine import Failure, Settled, settle_accounts
+from settlement.engine import Failure, Settled, failure_text, settle_accounts
 from settlement.loading import load_rules
 from settlement.metering import collect
 from settlement.models import PendingDay, SettlementFailure, SettlementRun, SettlementShard
 from settlement.progress import days_of
 from settlement.yielding import give_way
 
+log = logging.getLogger(__name__)
+
 PIECE = 1_000
 """Accounts in one of a day's last transactions, half as many as in the others: who buys meanwhile waits for them, and
 all who commit for their share of the log."""
 LAST_PIECES = 4
 """So many stay single: processes that share a night then end it together, however few shards it has."""
+BY_ITSELF = 7208
+"""The class of the advisory locks that say that a process settles a run by itself; the run's id is in them."""
 STANDSTILL = timedelta(hours=1)
 """A night that settles no shard for so long is told to the operators."""
 
@@ -71,25 +76,42 @@ def settle(*, now: datetime, through: date | None = None, progress: Callable[[St
     account that fails keeps its day and its later days for the next run; the others are settled. Raises DayNotEnded.
     """
     begun = time.monotonic()
-    run = begin(now=now, through=through)
-    result = RunResult(run_id=run.pk)
-    while shard_ids := advance(run.pk, _after(now, begun)):
-        day_begun, settled_today = time.monotonic(), 0
-        for done, shard_id in enumerate(shard_ids, start=1):
-            # its progress moves on, or a worker would take the run for one left behind
-            shard_begun = time.monotonic()
-            day, settled = settle_shard(shard_id, _after(now, begun))
-            if settled.accounts and day not in result.days:
-                result.days.append(day)
-            result.add(settled)
-            settled_today += len(settled.accounts)
-            if progress:
-                per_second = int(settled_today / (time.monotonic() - day_begun))
-                progress(Step(day, done, len(shard_ids), per_second))
-            give_way(time.monotonic() - shard_begun)
+    with _in_hand(now=now, through=through) as run:
+        result = RunResult(run_id=run.pk)
+        while shard_ids := advance(run.pk, _after(now, begun)):
+            day_begun, settled_today = time.monotonic(), 0
+            for done, shard_id in enumerate(shard_ids, start=1):
+                shard_begun = time.monotonic()
+                day, settled = settle_shard(shard_id, _after(now, begun))
+                if settled.accounts and day not in result.days:
+                    result.days.append(day)
+                result.add(settled)
+                settled_today += len(settled.accounts)
+                if progress:
+                    per_second = int(settled_today / (time.monotonic() - day_begun))
+                    progress(Step(day, done, len(shard_ids), per_second))
+                give_way(time.monotonic() - shard_begun)
+    result.days.sort()  # a day may have been gone back to
     result.seconds = Decimal(time.monotonic() - begun).quantize(Decimal("0.001"))
     result.balances = certify(run.pk, _after(now, begun))
     return result
+
+
+@contextmanager
+def _in_hand(*, now: datetime, through: date | None) -> Iterator[SettlementRun]:
+    """Begin a run that this process settles by itself: until the block or the process ends, workers leave it alone.
+
+    Its clock may be any, so its progress tells nobody whether it is at work; a lock of the session does.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        run = begin(now=now, through=through)
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [BY_ITSELF, run.pk])  # before anybody sees the run
+    try:
+        yield run
+    finally:
+        if connection.is_usable():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [BY_ITSELF, run.pk])
 
 
 def _after(clock: datetime, begun: float) -> datetime:
@@ -150,9 +172,7 @@ def advance(run_id: int, clock: datetime) -> list[int]:
         run = SettlementRun.objects.select_for_update().get(pk=run_id)
         if run.finished_at or run.shards.filter(done_at=None).exists():
             return []
-        last = run.shards.order_by("-day").values_list("day", flat=True).first()
-        pending = _pending(run)
-        day = (pending.filter(day__gt=last) if last else pending).order_by("day").values_list("day", flat=True).first()
+        day = _next_day(run)
         if day is None:
             _finish(run, clock)
             return []
@@ -165,6 +185,22 @@ def advance(run_id: int, clock: datetime) -> list[int]:
         SettlementShard.objects.bulk_create(shards)
         undone = [shard.pk for shard in shards if shard.done_at is None]
     return undone or advance(run_id, clock)
+
+
+def _next_day(run: SettlementRun) -> date | None:
+    """The day after the one planned last; behind the last one, the oldest of those who were kept from a later one.
+
+    Usage of an older day, collected while the run was past it, makes its account wait for that day; it would wait for
+    the next night, and bill and arrears with it. Who failed does wait.
+    """
+    last = run.shards.order_by("-pk").values_list("day", flat=True).first()
+    pending = _pending(run).order_by("day")
+    later = (pending.filter(day__gt=last) if last else pending).values_list("day", flat=True).first()
+    if later is not None:
+        return later
+    older = PendingDay.objects.filter(account=OuterRef("account"), day__lt=OuterRef("day"))
+    kept_waiting = pending.filter(Exists(older)).exclude(account__in=run.failures.values("account"))
+    return pending.filter(account__in=kept_waiting.values("account")).values_list("day", flat=True).first()
 
 
 def _pending(run: SettlementRun) -> QuerySet[PendingDay]:
@@ -211,32 +247,34 @@ def _tapered(pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return [(first, last) for (first, _), (_, last) in pairs] + pieces[paired:]
 
 
-def settle_shard(shard_id: int, clock: datetime) -> tuple[date, Settled]:
+def settle_shard(shard_id: int, clock: datetime, *, as_run: bool = True) -> tuple[date, Settled]:
     """Settle a shard and mark it done, in one transaction; nothing when it is done or somebody has it in hand.
 
-    Where the database refuses a row the shard is halved: the account at fault stands alone in the end, is reported,
-    and keeps nobody else waiting. `clock` is the real time, kept as the run's progress.
+    Where anything is in the way but the server the shard is halved: the account at fault stands alone in the end, is
+    reported, and keeps nobody else waiting. `clock` is kept as the run's progress. All is posted at the run's clock,
+    or at this one: a night lasts, and a fall below 0 in it is a moment of its own (rules 6.3).
     """
     begun = time.monotonic()
     # seen at once; whoever is second finds it started and does not wait for the row
     SettlementShard.objects.filter(pk=shard_id, started_at=None).update(started_at=clock)
     try:
         with transaction.atomic():
-            return _settle_locked(shard_id, clock, begun)
+            return _settle_locked(shard_id, clock, begun, as_run=as_run)
     except (OperationalError, InterfaceError):
         raise  # the server is gone or gave up, which is nobody's row: the shard is taken up again
-    except DatabaseError as error:
-        return _split(shard_id, _after(clock, begun), str(error).strip())
+    except Exception as error:  # whatever a row that nobody foresaw makes of it
+        return _split(shard_id, _after(clock, begun), error, as_run=as_run)
 
 
-def _settle_locked(shard_id: int, clock: datetime, begun: float) -> tuple[date, Settled]:
+def _settle_locked(shard_id: int, clock: datetime, begun: float, *, as_run: bool) -> tuple[date, Settled]:
     rows = SettlementShard.objects.select_for_update(skip_locked=True, of=("self",)).select_related("run")
     shard = rows.filter(pk=shard_id, done_at=None).first()
     if shard is None:
         known = SettlementShard.objects.filter(pk=shard_id).values_list("day", flat=True).first()
         return known or day_of(clock), Settled()
+    now = shard.run.now if as_run else max(shard.run.now, clock)
     with _collector_paused():
-        settled = settle_accounts(shard.first_account, shard.last_account, load_rules(shard.day), shard.run.now)
+        settled = settle_accounts(shard.first_account, shard.last_account, load_rules(shard.day), now)
     _mark_done(shard, settled, clock, begun)
     return shard.day, settled
 
@@ -266,17 +304,21 @@ def _mark_done(shard: SettlementShard, settled: Settled, clock: datetime, begun:
     SettlementRun.objects.filter(pk=shard.run_id, certified_at__isnull=False).update(certified_at=None, balances=None)
 
 
-def _split(shard_id: int, clock: datetime, error: str) -> tuple[date, Settled]:
-    """Halve a shard in which the database refused something, and settle the halves; one account alone has failed."""
+def _split(shard_id: int, clock: datetime, error: Exception, *, as_run: bool) -> tuple[date, Settled]:
+    """Halve a shard that cannot be settled whole, and settle the halves; one account alone has failed."""
     begun = time.monotonic()
     with transaction.atomic():
         shard = SettlementShard.objects.select_for_update().get(pk=shard_id)
+        if shard.done_at is not None:
+            return shard.day, Settled()  # somebody else has halved it meanwhile, and settled what was left in it
         pending = PendingDay.objects.filter(
             day=shard.day, account_id__gte=shard.first_account, account_id__lte=shard.last_account
         )
         ids = sorted(set(pending.values_list("account_id", flat=True)))
         if len(ids) <= 1:
-            settled = Settled(failed=[Failure(account_id, shard.day, error) for account_id in ids])
+            if not isinstance(error, DatabaseError):  # which says itself what it refuses
+                log.error("shard %s failed at accounts %s", shard_id, ids, exc_info=error)
+            settled = Settled(failed=[Failure(account_id, shard.day, failure_text(error)) for account_id in ids])
             _mark_done(shard, settled, clock, begun)
             return shard.day, settled
         middle = len(ids) // 2
@@ -287,7 +329,7 @@ def _split(shard_id: int, clock: datetime, error: str) -> tuple[date, Settled]:
         shard.save(update_fields=["last_account"])
     settled = Settled()
     for part in (shard.pk, half.pk):
-        settled.add(settle_shard(part, _after(clock, begun))[1])
+        settled.add(settle_shard(part, _after(clock, begun), as_run=as_run)[1])
     return shard.day, settled
 
 
@@ -307,6 +349,12 @@ def _finish(run: SettlementRun, clock: datetime) -> None:
         alarms.failures(run, clock)
 
 
+SETTLED_BY_ITSELF = """
+SELECT objid::bigint FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE locktype = 'advisory' AND classid = %s AND datname = current_database()
+"""
+
+
 def left_behind(since: datetime, through: date) -> dict[int, list[int]]:
     """The unfinished runs through that day or a later one that stand still since then, and the shards left of each.
 
@@ -315,8 +363,11 @@ def left_behind(since: datetime, through: date) -> dict[int, list[int]]:
     """
     progress = Q(started_at__gt=since) | Q(shards__done_at__gt=since)
     tonight = SettlementRun.objects.filter(through_day__gte=through, finished_at=None)
+    with connection.cursor() as cursor:
+        cursor.execute(SETTLED_BY_ITSELF, [BY_ITSELF])
+        at_work = [run for (run,) in cursor.fetchall()]
     found: dict[int, list[int]] = {}
-    for run in tonight.exclude(pk__in=tonight.filter(progress).values("pk")).order_by("pk"):
+    for run in tonight.exclude(Q(pk__in=tonight.filter(progress).values("pk")) | Q(pk__in=at_work)).order_by("pk"):
         undone = run.shards.filter(done_at=None).order_by("pk")
         with transaction.atomic():
             free = list(undone.select_for_update(skip_locked=True).values_list("pk", flat=True))

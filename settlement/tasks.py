@@ -34,8 +34,6 @@ def settle_missed() -> None:
     yesterday = day_of(now) - timedelta(days=1)
     for run_id, shard_ids in runs.left_behind(now - LOST_AFTER, yesterday).items():
         log.warning("run %s stands still: handing out its %s shards left", run_id, len(shard_ids))
-        # it may have stood for hours, and what is posted now is of now: 24 hours of grace begin with it (rules 6.2)
-        SettlementRun.objects.filter(pk=run_id).update(now=now)
         _send(shard_ids)
         _hand_out(run_id)
     if now.astimezone(SHANGHAI).hour >= NIGHT_HOUR:
@@ -67,7 +65,7 @@ def settle_shard(shard_id: int) -> None:
         log.warning("shard %s of run %s came after its day: the next run takes it up", shard_id, run.pk)
         return
     begun = time.monotonic()
-    runs.settle_shard(shard_id, now)
+    runs.settle_shard(shard_id, now, as_run=False)
     _hand_out(run.pk)
     give_way(time.monotonic() - begun)
 

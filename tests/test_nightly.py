@@ -15,7 +15,7 @@ from redis import Redis
 
 from accounts import mailing, notices
 from accounts.ledger import lock_account, post
-from accounts.models import Kind, Notice
+from accounts.models import Account, Kind, Notice
 from iss_billing.celery import app
 from iss_billing.days import SHANGHAI
 from settlement import runs
@@ -161,6 +161,26 @@ def test_what_a_run_posts_after_it_stood_for_hours_is_of_then(at_once: None) -> 
 
 
 @pytest.mark.django_db
+def test_a_second_fall_in_one_night_is_told_and_has_its_own_24_hours() -> None:
+    account = opened(balance=None)
+    use(account, "ai.pet", 100, "2026-03-04T10:00")
+    use(account, "ai.pet", 8_000, "2026-03-05T10:00")
+    with time_machine.travel(at("2026-03-06T02:00"), tick=False):
+        run = runs.begin(now=at("2026-03-06T02:00"))
+        [first] = runs.advance(run.pk, at("2026-03-06T02:00"))
+        settle_shard(first)
+    top_up(account, "1", "2026-03-06T02:03")
+    with time_machine.travel(at("2026-03-06T02:05"), tick=False):
+        [second] = SettlementShard.objects.filter(run=run, done_at=None)
+        settle_shard(second.pk)
+    account.refresh_from_db()
+    assert account.arrears_since == at("2026-03-06T02:05")
+    told = Notice.objects.filter(account=account, kind=Notice.Type.ARREARS).order_by("pk")
+    assert [notice.created_at for notice in told] == [at("2026-03-06T02:00"), at("2026-03-06T02:05")]
+    assert_books()
+
+
+@pytest.mark.django_db
 def test_a_shard_delivered_days_late_is_left_to_the_next_run(at_once: None) -> None:
     account = opened(balance=None)
     use(account, "ai.pet", 100, "2026-03-05T10:00")
@@ -187,6 +207,36 @@ def test_a_run_is_left_alone_while_somebody_has_a_shard_in_hand(monkeypatch: pyt
         with ThreadPoolExecutor() as elsewhere:
             assert elsewhere.submit(_left_behind, *asked).result() == {}
     assert runs.left_behind(*asked) == {run.pk: shards}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_a_command_settles_is_left_alone_whatever_its_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "PIECE", 1)
+    for number in range(2):
+        use(opened(f"account {number}"), "ai.pet", 100, "2026-03-05T10:00")
+    asked = at("2026-03-06T09:00"), at("2026-03-05T00:00").date()
+    seen = []
+
+    def between_shards(_: float) -> None:
+        with ThreadPoolExecutor() as elsewhere:
+            seen.append(elsewhere.submit(_left_behind, *asked).result())
+
+    with monkeypatch.context() as watched:
+        watched.setattr(runs, "give_way", between_shards)
+        assert runs.settle(now=at("2026-03-06T02:00")).bills == 2
+    assert seen == [{}, {}], "hours behind the clock of the night, and at work"
+
+    def killed(_: float) -> None:
+        connection.close()
+        raise KeyboardInterrupt
+
+    for account in Account.objects.all():
+        use(account, "ai.pet", 100, "2026-03-05T11:00", received="2026-03-06T03:00")
+    monkeypatch.setattr(runs, "give_way", killed)
+    with pytest.raises(KeyboardInterrupt):
+        runs.settle(now=at("2026-03-06T04:00"))
+    [(_, left)] = runs.left_behind(*asked).items()
+    assert len(left) == 1, "and taken up as soon as its process is gone"
 
 
 def _left_behind(since: datetime, through: date) -> dict[int, list[int]]:

@@ -153,12 +153,12 @@ def test_a_top_up_and_the_night_both_count(rounds: range) -> None:
 
 
 def test_two_nights_at_once_bill_every_account_day_once(rounds: range, monkeypatch: pytest.MonkeyPatch) -> None:
-    refused: list[str] = []
+    refused: list[Exception] = []
     split = runs._split
 
-    def note_and_split(shard_id: int, clock: datetime, error: str) -> Any:
+    def note_and_split(shard_id: int, clock: datetime, error: Exception, **more: Any) -> Any:
         refused.append(error)
-        return split(shard_id, clock, error)
+        return split(shard_id, clock, error, **more)
 
     monkeypatch.setattr(runs, "_split", note_and_split)
     for _ in rounds:

@@ -20,6 +20,7 @@ from accounts.models import Account, User
 from packs.models import Item, Pack
 from settlement import runs
 from settlement.certificate import certify
+from settlement.metering import collect
 from settlement.models import PendingDay, SettlementRun, SettlementShard
 from settlement.progress import State, days_left, days_of, pending_through, state_of
 from settlement.runs import settle
@@ -128,6 +129,88 @@ def test_one_account_that_fails_keeps_nobody_waiting_but_its_own_later_days() ->
     assert_books()
 
 
+def test_a_row_that_nobody_foresaw_keeps_nobody_waiting_but_its_account(desk: Client) -> None:
+    alice, bob, carol = three_accounts()
+    balance = Account.objects.get(pk=alice.pk).balance
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE accounts_account SET balance = 'NaN' WHERE id = %s", [alice.pk])
+    result = settle(now=NIGHT)
+    [failed] = result.failed
+    assert (failed.account_id, failed.day) == (alice.pk, date(2026, 3, 5))
+    assert failed.error == "ValueError: invalid literal for int() with base 10: 'NaN'"
+    run = SettlementRun.objects.get()
+    [failure] = run.failures.all()
+    assert (failure.account_id, run.balances) == (alice.pk, True)
+    assert [len(bills_of(account)) for account in (alice, bob, carol)] == [0, 2, 2]
+    for page in (page_of(run), FAILURES, reverse("admin:settlement_settlementfailure_change", args=[failure.pk])):
+        assert "ValueError" in text_of(desk, page)
+    Account.objects.filter(pk=alice.pk).update(balance=balance)
+    night("2026-03-08T02:00")
+    assert [bill.day.day for bill in bills_of(alice)] == [5, 6]
+    assert_books()
+
+
+def test_a_day_that_comes_late_to_a_run_is_gone_back_to() -> None:
+    """Usage of the 4th and 5th arrives while the run is at the 6th: the account has all its days by its end."""
+    alice, bob, carol = three_accounts()
+    run = runs.begin(now=NIGHT)
+    [fifth] = runs.advance(run.pk, NIGHT)
+    runs.settle_shard(fifth, NIGHT)
+    [sixth] = runs.advance(run.pk, NIGHT)
+    use(alice, "ai.pet", 100, "2026-03-05T11:00", received="2026-03-07T02:00")
+    use(alice, "ai.pet", 100, "2026-03-04T11:00", received="2026-03-07T02:00")
+    use(carol, "ai.pet", 100, "2026-03-08T11:00", received="2026-03-08T12:00")
+    collect()
+    runs.settle_shard(sixth, NIGHT)
+    assert [len(bills_of(account)) for account in (alice, bob, carol)] == [1, 2, 2]
+    planned = []
+    while shards := runs.advance(run.pk, NIGHT):
+        planned += [runs.settle_shard(shard, NIGHT)[0].day for shard in shards]
+    assert planned == [4, 5, 6]
+    assert [(bill.day.day, bill.sequence) for bill in bills_of(alice)] == [(5, 1), (4, 1), (5, 2), (6, 1)]
+    assert [row.day.day for row in PendingDay.objects.all()] == [8], "a day that has not ended"
+    run.refresh_from_db()
+    assert (run.finished_at, run.accounts, run.bills) == (NIGHT, 8, 8)
+    assert [day.day for day in run.days] == [4, 5, 6]
+    assert_books()
+
+
+def test_who_fails_when_gone_back_to_is_left_to_the_next_run() -> None:
+    alice, bob, _ = three_accounts()
+    damage(alice)
+    run = runs.begin(now=NIGHT)
+    shards = runs.advance(run.pk, NIGHT)
+    use(alice, "ai.pet", 100, "2026-03-04T11:00", received="2026-03-07T02:00")
+    collect()
+    planned = []
+    while shards:
+        planned += [runs.settle_shard(shard, NIGHT)[0].day for shard in shards]
+        shards = runs.advance(run.pk, NIGHT)
+    assert planned == [5, 6, 4]
+    run.refresh_from_db()
+    assert (run.finished_at, [one.day.day for one in run.failures.all()]) == (NIGHT, [4])
+    assert [len(bills_of(account)) for account in (alice, bob)] == [0, 2]
+
+
+def test_a_shard_that_somebody_else_has_halved_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, *_ = three_accounts()
+    damage(alice)
+    run = runs.begin(now=NIGHT)
+    [shard] = runs.advance(run.pk, NIGHT)
+
+    def settled_elsewhere(shard_id: int, *_: Any, **__: Any) -> None:
+        """Another process with the same task was first, and failed at the same row."""
+        monkeypatch.undo()
+        runs.settle_shard(shard_id, NIGHT)
+        raise ArithmeticError("the same row")
+
+    monkeypatch.setattr(runs, "_settle_locked", settled_elsewhere)
+    runs.settle_shard(shard, NIGHT)
+    [day] = days_of(run)
+    assert (day.account_days, day.bills, day.failures) == (2, 2, 1)
+    assert run.failures.count() == 1
+
+
 def test_the_state_of_a_run() -> None:
     alice, *_ = three_accounts()
     run = runs.begin(now=NIGHT)
@@ -155,6 +238,7 @@ def test_the_state_of_a_run() -> None:
 # ── the admin ────────────────────────────────────────────────────────────────────────────────────────
 
 RUNS = reverse("admin:settlement_settlementrun_changelist")
+FAILURES = reverse("admin:settlement_settlementfailure_changelist")
 
 
 def page_of(run: SettlementRun) -> str:
