@@ -1,6 +1,10 @@
 """`manage.py` as a shell sees it, run inside a test's transaction: exit code, standard output and standard error."""
 
 import json
+import os
+import pty
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
@@ -44,3 +48,16 @@ class Shell:
         except SystemExit as ended:
             code = ended.code
         return Ran(code, *self.capsys.readouterr())
+
+
+@contextmanager
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Standard error is a terminal of 80 columns; after the block, what a command drew there, line over line."""
+    drawn: list[str] = []
+    mine, its = pty.openpty()
+    with monkeypatch.context() as terminal, os.fdopen(its, "w") as stderr:
+        terminal.setattr("sys.stderr", stderr)
+        terminal.setenv("COLUMNS", "80")
+        yield drawn
+    drawn += os.read(mine, 10_000).decode().split("\r")
+    os.close(mine)

@@ -1,6 +1,7 @@
 """The commands of usage and of the night: import_usage, settle, sweep_arrears and demo."""
 
 import json
+import re
 from datetime import date
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,7 @@ from accounts.models import Account, Transfer, User
 from packs.models import Pack
 from settlement import importing, metering
 from settlement.models import Bill, SettlementRun, UsageEvent
-from tests.shell import Shell
+from tests.shell import Shell, on_a_terminal
 from tests.worlds import assert_books, bills_of, buy, event, night, opened, send, use, yuan
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +60,22 @@ def test_import_usage_reads_standard_input(manage: Shell, monkeypatch: pytest.Mo
     body = lines_of([event(alice, "ai.pet", 400, "2026-03-05T10:00:00")])
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(body)))
     assert manage("import_usage", "-", *NOON).json == {"accepted": 1, "duplicates": 0, "rejected": []}
+
+
+def test_import_usage_shows_its_progress_on_a_terminal(
+    manage: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "BLOCK_BYTES", 2_000)  # some seven lines
+    alice = opened()
+    path = tmp_path / "usage.jsonl"
+    path.write_bytes(lines_of([event(alice, "ai.pet", 1, "2026-03-05T10:00:00") for _ in range(20)]))
+    with on_a_terminal(monkeypatch) as drawn:
+        assert manage("import_usage", path, *NOON).json["accepted"] == 20
+    frames = [frame.strip() for frame in drawn if "[" in frame]
+    assert len(frames) > 1
+    assert re.fullmatch(r"\[█+·+\] [1-6]\d% [\d,]+ events/s, 1?\d accepted, 0 duplicates, 0 r.*", frames[0])
+    assert re.fullmatch(r"\[█+\] 100% [\d,]+ events/s, 20 accepted, 0 duplicates, 0 r.*", frames[-1])
+    assert all(len(frame) < 80 for frame in frames)
 
 
 def test_import_usage_takes_the_clock_of_the_command(manage: Shell, tmp_path: Path) -> None:

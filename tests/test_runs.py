@@ -1,7 +1,5 @@
 """What an operator asks at 3 a.m.: a run's days, shards, figures and failures; in rows, the admin and a terminal."""
 
-import os
-import pty
 import re
 from datetime import date
 from decimal import Decimal
@@ -25,7 +23,7 @@ from settlement.models import PendingDay, SettlementRun, SettlementShard
 from settlement.progress import State, days_left, days_of, pending_through, state_of
 from settlement.runs import settle
 from tests.bench import world
-from tests.shell import Shell
+from tests.shell import Shell, on_a_terminal
 from tests.worlds import assert_books, at, bills_of, buy, night, opened, use, yuan
 
 pytestmark = pytest.mark.django_db
@@ -347,15 +345,10 @@ def test_settle_shows_its_progress_on_a_terminal(
     settings.DEBUG = True
     monkeypatch.setattr(runs, "PIECE", 2)
     three_accounts()
-    mine, its = pty.openpty()
-    with monkeypatch.context() as terminal, os.fdopen(its, "w") as stderr:
-        terminal.setattr("sys.stderr", stderr)
-        terminal.setenv("COLUMNS", "80")
+    with on_a_terminal(monkeypatch) as drawn:
         ran = Shell(monkeypatch, capsys)("settle", "--now", "2026-03-07T02:00", "--json")
-    seen = os.read(mine, 10_000).decode()
-    os.close(mine)
     assert ran.json["bills"] == 6
-    frames = [re.sub(r"\x1b\[K|\r?\n", "", frame) for frame in seen.split("\r") if "[" in frame]
+    frames = [re.sub(r"\x1b\[K|\n", "", frame) for frame in drawn if "[" in frame]
     assert len(frames) == 4
     assert re.fullmatch(r"2026-03-05 \[█+·+\]  50%  1/2 shards  [\d,]+ account-days/s", frames[0])
     assert re.fullmatch(r"2026-03-06 \[█+\] 100%  2/2 shards  [\d,]+ account-days/s", frames[3])

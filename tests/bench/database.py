@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -113,9 +113,12 @@ BEGAN_WITH = (
 
 
 @contextmanager
-def fresh_copy(base: str = BASE) -> Iterator[str]:
-    """A copy of a base for one measurement; its name."""
+def fresh_copy(base: str = BASE, schema: Iterable[str] = ()) -> Iterator[str]:
+    """A copy of a base for one measurement, with what `schema` makes of its tables; its name."""
     create(COPY, base)
+    with connect(COPY) as connection:
+        for statement in (*schema, "CHECKPOINT"):
+            connection.execute(statement.encode())
     os.sync()  # what the copy still has to write is not the measurement's
     try:
         yield COPY

@@ -4,6 +4,7 @@ It knows no late usage, no failures and no notices of arrears: what a night cost
 """
 
 import sys
+import time
 from datetime import date, datetime
 
 import psycopg
@@ -149,11 +150,13 @@ def settle(connection: "psycopg.Connection[object]", first: int, last: int, day:
 
 
 def main(database: str, first: int, last: int, shard: int, day: date, now: datetime) -> None:
-    """Settle an id range in shards."""
+    """Settle an id range in shards; says when it was connected and when it was done."""
     with connect(database) as connection:
         connection.execute(TABLES)
+        begun = time.time()
         for begin in range(first, last + 1, shard):
             settle(connection, begin, min(begin + shard - 1, last), day, now)
+        print(begun, time.time())  # noqa: T201
 
 
 if __name__ == "__main__":

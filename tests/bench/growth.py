@@ -17,6 +17,7 @@ def measure(figures: Figures, sizes: tuple[int, ...], runs: int) -> None:
     for accounts in sizes:
         database.build(accounts, accounts * 10, name=_base(accounts))
     taken: dict[int, list[float]] = {accounts: [] for accounts in sizes}
+    shown: dict[int, list[str]] = {}
     for run in range(1, runs + 1):
         for accounts in sizes:
             nights = max(LONG_ENOUGH // accounts, 1) if runs > 1 else 1
@@ -25,11 +26,13 @@ def measure(figures: Figures, sizes: tuple[int, ...], runs: int) -> None:
                 with fresh_copy(_base(accounts)) as name:
                     spent, peak = night.settle(name, 2)
                 seconds += spent
+                shown.setdefault(accounts, []).append(f"{spent * 1_000_000 / accounts:.0f}")
                 figures["settle_worker_peak_mb"] = max(peak, int(figures.get("settle_worker_peak_mb", 0)))
             taken[accounts].append(seconds * 1_000_000 / nights / accounts)
             figures[f"growth_{accounts}_us_per_account_run_{run}"] = round(taken[accounts][-1], 1)
     for accounts in sizes:
         figures[f"growth_{accounts}_us_per_account"] = round(median(taken[accounts]), 1)
+        figures[f"growth_{accounts}_us_per_account_nights"] = " ".join(shown[accounts])
         database.drop(_base(accounts))
     medians = [median(of_size) for of_size in taken.values()]
     figures["growth_slowest_over_fastest"] = round(max(medians) / min(medians), 2)
@@ -44,13 +47,16 @@ def measure_giant(figures: Figures, accounts: int, packs: int) -> None:
     base = f"{database.BASE}_giant"
     database.build(accounts, accounts * 10, name=base, giant=packs)
     with fresh_copy(base) as name:
-        seconds, _ = night.settle(name, 2)
+        seconds, peak = night.settle(name, 2)
         with connect(name) as connection:
             spent = connection.execute(
-                """SELECT extract(epoch FROM done_at - started_at)::float, started_at, done_at
-                FROM settlement_settlementshard ORDER BY done_at - started_at"""
+                """WITH giant AS (SELECT account_id AS id FROM packs_pack GROUP BY 1 ORDER BY count(*) DESC LIMIT 1)
+                SELECT extract(epoch FROM done_at - started_at)::float, started_at, done_at
+                FROM settlement_settlementshard
+                ORDER BY (SELECT id FROM giant) BETWEEN first_account AND last_account"""
             ).fetchall()
     database.drop(base)
+    figures["settle_worker_peak_mb"] = max(peak, int(figures.get("settle_worker_peak_mb", 0)))
     longest, begun, ended = spent[-1]
     figures["giant_accounts_beside_it"] = accounts - 1
     figures["giant_night_seconds"] = round(seconds, 2)

@@ -6,18 +6,23 @@ import sys
 import threading
 import time
 import urllib.request
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from iss_billing import bulk
 from iss_billing.days import SHANGHAI
 from tests.bench import database
 from tests.bench.database import BASE, ROOT, connect, environment, fresh_copy
+from tests.bench.night import peak_mb
 
 BATCH = 1_000
 PORT = 18_765
 CLIENTS = 4
+LONG_STORED = 2 * CLIENTS * BATCH + 1
+"""An event so many back is in the database, and not in the same batch or one on its way."""
 ITEMS = ("ai.face", "ai.pet", "ai.vehicle", "ai.image-label")
 INSERT = """
 INSERT INTO settlement_usageevent
@@ -40,18 +45,19 @@ def measure(figures: dict[str, Any], events: int, lines: int) -> None:
     figures["ingest_events_per_s"] = round(_http(batches))
     ratio = figures["ingest_events_per_s"] / figures["ingest_floor_events_per_s"]
     figures["ingest_speed_over_floor"] = round(ratio, 2)
-    figures["import_events_per_s"] = round(_import(lines, first, accounts))
+    _, figures["import_peak_mb_of_a_tenth"] = _import(lines // 10, first, accounts)
+    figures["import_events_per_s"], figures["import_peak_mb"] = _import(lines, first, accounts)
 
 
 def _events(number: int, first: int, accounts: int) -> list[dict[str, Any]]:
-    """Events of today, one in twenty a repetition of the one before it, spread over all accounts."""
+    """Events of today, spread over all accounts; of 20 one is sent again, by turns one just sent and an old one."""
     now = datetime.now(SHANGHAI)
     start = now.replace(hour=0, minute=0, second=0, microsecond=0)
     span = int((now - start).total_seconds())
     found: list[dict[str, Any]] = []
     for n in range(number):
         if n % 20 == 19:
-            found.append(found[-1])
+            found.append(found[n - LONG_STORED if n % 40 == 39 and n >= LONG_STORED else n - 1])
             continue
         found.append(
             {
@@ -75,17 +81,18 @@ def _batches(number: int, first: int, accounts: int) -> list[list[dict[str, Any]
 def _bare(batches: list[list[dict[str, Any]]], items: dict[str, int]) -> float:
     """Events a second of the insert alone, in two connections, a batch a commit."""
     day = datetime.now(SHANGHAI).date()
+    # as the server reads them: a driver that looks at each value would be what is measured
     columns = [
         [
-            [day] * len(batch),
-            [event["source"] for event in batch],
-            [event["id"] for event in batch],
-            [int(event["subject"]) for event in batch],
-            [items[event["data"]["item"]] for event in batch],
-            ["cn-mainland"] * len(batch),
-            [event["data"]["resource"] for event in batch],
-            [event["data"]["quantity"] for event in batch],
-            [event["time"] for event in batch],
+            bulk.array([day] * len(batch)),
+            bulk.texts([event["source"] for event in batch]),
+            bulk.texts([event["id"] for event in batch]),
+            bulk.array([int(event["subject"]) for event in batch]),
+            bulk.array([items[event["data"]["item"]] for event in batch]),
+            bulk.texts(["cn-mainland"] * len(batch)),
+            bulk.texts([event["data"]["resource"] for event in batch]),
+            bulk.array([event["data"]["quantity"] for event in batch]),
+            bulk.texts([event["time"] for event in batch]),
         ]
         for batch in batches
     ]
@@ -97,7 +104,7 @@ def _bare(batches: list[list[dict[str, Any]]], items: dict[str, int]) -> float:
             database=name,
         )
 
-        def insert(mine: list[list[Any]]) -> None:
+        def insert(mine: list[list[str]]) -> None:
             with connect(name) as connection:
                 for batch in mine:
                     connection.execute(INSERT, batch)
@@ -166,14 +173,25 @@ def _wait() -> None:
             return
 
 
-def _import(lines: int, first: int, accounts: int) -> float:
-    """Events a second of `import_usage`, the command's start included."""
+def _import(lines: int, first: int, accounts: int) -> tuple[int, int]:
+    """Events a second of `import_usage`, the command's start included, and its peak memory in MB."""
     with TemporaryDirectory() as folder, fresh_copy() as name:
         path = Path(folder) / "usage.jsonl"
         with path.open("w") as file:
             file.writelines(json.dumps(event) + "\n" for event in _events(lines, first, accounts))
         begun = time.monotonic()
-        answer = json.loads(database.call("import_usage", str(path), "--json", database=name))
+        command = subprocess.Popen(
+            [sys.executable, "manage.py", "import_usage", str(path), "--json"],
+            cwd=ROOT,
+            env=environment(name),
+            stdout=subprocess.PIPE,
+        )
+        peak = 0
+        while command.poll() is None:
+            with suppress(OSError, ValueError):  # it may end before it is looked at
+                peak = max(peak, peak_mb(command.pid))
+            time.sleep(0.02)
         taken = time.monotonic() - begun
-        assert answer["accepted"] == lines * 19 // 20
-        return lines / taken
+        answer = json.loads(command.communicate()[0])
+        assert (command.returncode, answer["accepted"]) == (0, lines * 19 // 20)
+        return round(lines / taken), peak

@@ -46,7 +46,7 @@ def worker(database: str, processes: int) -> Iterator[int]:
 
 
 def peak_mb(pid: int) -> int:
-    """The largest resident set, in MB, that a worker or one of its children has had."""
+    """The largest resident set, in MB, that a process or one of its children has had."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     status = [Path(f"/proc/{one}/status").read_text() for one in (str(pid), *children)]
     found = [re.search(r"VmHWM:\s+(\d+) kB", text) for text in status]
