@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 from tests.torture.process import Process, children, kill
 from tests.torture.stage import Stage
 
-KINDS = ("worker", "child", "postgres", "backend", "redis", "beat", "web", "teller")
+KINDS = ("worker", "child", "postgres", "backend", "redis", "beat", "web", "webhooks", "teller")
 INSIDE = ("worker", "child")
 """Killed inside an open transaction, while there is one."""
 NEEDED = {"worker": ("postgres",), "child": ("worker", "postgres"), "backend": ("postgres",)}
@@ -180,6 +180,13 @@ class Chaos:
         self.cluster.beat.kill()
         self._mend(self.cluster.beat)
         return f"{self.cluster.beat.pid}"
+
+    def _kill_webhooks(self) -> str:
+        """What tells customers and operators, in threads of one process; in a transaction of theirs if there is one."""
+        caught = self._catch("webhooks-%", 0.5)
+        self.cluster.webhooks.kill()
+        self._mend(self.cluster.webhooks)
+        return f"{self.cluster.webhooks.pid}, {caught.how if caught else 'between transactions'}"
 
     def _kill_teller(self) -> str:
         self.cluster.teller.kill()

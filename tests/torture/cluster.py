@@ -29,7 +29,7 @@ class Away(Exception):
 
 
 class Cluster:
-    """PostgreSQL, Redis, web, worker, beat and the teller of one round."""
+    """PostgreSQL, Redis, the processes of the Procfile and the teller of one round."""
 
     def __init__(self, place: Path) -> None:
         self.place = Place(place)
@@ -48,7 +48,11 @@ class Cluster:
         self.beat = Process(
             "beat", lambda: self._start_from_procfile("beat"), lambda: self._said("beat", "beat: Starting")
         )
+        self.webhooks = Process(
+            "webhooks", lambda: self._start_from_procfile("webhooks"), lambda: self._said("webhooks", " ready.")
+        )
         self.teller = Process("teller", self._start_teller, self._teller_up)
+        self.product = (self.web, self.worker, self.webhooks, self.beat, self.teller)
         self._teller_line = threading.Lock()
 
     # ── the servers ──────────────────────────────────────────────────────────────────────────────────
@@ -180,8 +184,7 @@ class Cluster:
     @property
     def left(self) -> list[str]:
         """The processes that ended although nobody killed them: a server that was away is no reason to leave."""
-        all_of_them = (self.postgres, self.redis, self.web, self.worker, self.beat, self.teller)
-        return [process.name for process in all_of_them if process.has_left]
+        return [process.name for process in (self.postgres, self.redis, *self.product) if process.has_left]
 
     def set_clock(self, moment: Any, *, moving: bool) -> None:
         """Set the clock that tasks read."""
@@ -202,21 +205,20 @@ class Cluster:
         with self.connect("postgres") as connection:
             connection.execute(f"CREATE DATABASE {database} TEMPLATE {DATABASE}")
         self.database, self.settings = database, settings
-        processes = (self.web, self.worker, self.beat, self.teller)
         try:
-            starting = [threading.Thread(target=process.start) for process in processes]
+            starting = [threading.Thread(target=process.start) for process in self.product]
             for thread in starting:
                 thread.start()
             for thread in starting:
                 thread.join()
             yield
         finally:
-            for process in processes:
+            for process in self.product:
                 process.stop()
 
     def stop(self) -> None:
         """Everything down."""
-        for process in (self.web, self.worker, self.beat, self.teller, self.postgres, self.redis):
+        for process in (*self.product, self.postgres, self.redis):
             process.stop()
 
 

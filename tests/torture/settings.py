@@ -14,7 +14,6 @@ CELERY_BEAT_SCHEDULE = {
     "collect usage": {"task": "settlement.tasks.collect_usage", "schedule": 0.7},
     "make partitions": {"task": "settlement.tasks.make_partitions", "schedule": 5.0},
 }
-CELERY_TASK_ROUTES: dict[str, dict[str, str]] = {}  # one worker does everything
 CELERY_BEAT_MAX_LOOP_INTERVAL = 0.5
 # what a killed worker had in hand comes back within a round
 CELERY_BROKER_TRANSPORT_OPTIONS = BROKER_OPTIONS | {
