@@ -148,6 +148,27 @@ def test_a_row_that_nobody_foresaw_keeps_nobody_waiting_but_its_account(desk: Cl
     assert_books()
 
 
+def test_an_account_that_the_very_last_statement_refuses_stands_alone_too() -> None:
+    """Sent in a pipeline, it is refused when all else of the shard is written."""
+    alice, bob, carol = three_accounts()
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(
+            f"ALTER TABLE accounts_account ADD CONSTRAINT planted CHECK (id <> {bob.pk} OR balance > 9999950)"
+        )
+    result = settle(now=NIGHT)
+    [failed] = result.failed
+    assert (failed.account_id, failed.day) == (bob.pk, date(2026, 3, 5))
+    assert '"planted"' in failed.error
+    assert [len(bills_of(account)) for account in (alice, bob, carol)] == [2, 0, 2]
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE accounts_account DROP CONSTRAINT planted")
+    night("2026-03-08T02:00")
+    assert [bill.day.day for bill in bills_of(bob)] == [5, 6]
+    assert_books()
+
+
 def test_a_day_that_comes_late_to_a_run_is_gone_back_to() -> None:
     """Usage of the 4th and 5th arrives while the run is at the 6th: the account has all its days by its end."""
     alice, bob, carol = three_accounts()
