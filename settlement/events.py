@@ -285,6 +285,7 @@ def judge_into_lanes(
 
     All events of one id come into the same lane, in their order, so of an id repeated the first still counts.
     """
+    # who they name, so that the database is asked once; each event is judged, and put into its columns, in one pass
     judge = Judge({event.subject for event in events if isinstance(event, Event)}, now)
     accepted = [Accepted() for _ in range(lanes)]
     rejected: list[Rejected] = []
