@@ -217,13 +217,15 @@ def test_a_shard_that_somebody_else_has_halved_is_left_as_it_is(monkeypatch: pyt
     run = runs.begin(now=NIGHT)
     [shard] = runs.advance(run.pk, NIGHT)
 
-    def settled_elsewhere(shard_id: int, *_: Any, **__: Any) -> None:
-        """Another process with the same task was first, and failed at the same row."""
+    split = runs._split
+
+    def second(shard_id: int, *arguments: Any, **more: Any) -> Any:
+        """Another process with the same task, failed at the same row, is first at halving it."""
         monkeypatch.undo()
         runs.settle_shard(shard_id, NIGHT)
-        raise ArithmeticError("the same row")
+        return split(shard_id, *arguments, **more)
 
-    monkeypatch.setattr(runs, "_settle_locked", settled_elsewhere)
+    monkeypatch.setattr(runs, "_split", second)
     runs.settle_shard(shard, NIGHT)
     [day] = days_of(run)
     assert (day.account_days, day.bills, day.failures) == (2, 2, 1)

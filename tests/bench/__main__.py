@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -72,10 +73,10 @@ def _settlement(figures: Figures, accounts: int, sample: int, rounds: int) -> No
     books: list[Books] = []
     for processes in (1, 2):
         parts: dict[str, Callable[[], float]] = {
-            "loop": lambda n=processes: _loop(n, first, sample, str(day), now),  # type: ignore[misc]
-            "floor": lambda n=processes: _floor(n, first, last, str(day), now, books=books),  # type: ignore[misc]
-            "first_floor": lambda n=processes: _floor(n, first, last, str(day), now, BEGAN_WITH),  # type: ignore[misc]
-            "settle": lambda n=processes: _night(figures, n, accounts, books),  # type: ignore[misc]
+            "loop": partial(_loop, processes, first, sample, str(day), now),
+            "floor": partial(_floor, processes, first, last, str(day), now, books=books),
+            "first_floor": partial(_floor, processes, first, last, str(day), now, BEGAN_WITH),
+            "settle": partial(_night, figures, processes, accounts, books),
         }
         rates: dict[str, list[float]] = {name: [] for name in parts}
         for number in range(rounds):
@@ -83,11 +84,9 @@ def _settlement(figures: Figures, accounts: int, sample: int, rounds: int) -> No
             for name in names[number % len(names) :] + names[: number % len(names)]:  # nobody is always behind another
                 rates[name].append(parts[name]())
         for name, found in rates.items():
-            figures[f"{name}_account_days_per_s_{processes}"] = round(median(found), 1 if name == "loop" else None)
-            for number, rate in enumerate(found, start=1):
-                figures[f"{name}_account_days_per_s_{processes}_round_{number}"] = round(
-                    rate, 1 if name == "loop" else None
-                )
+            key, digits = f"{name}_account_days_per_s_{processes}", 1 if name == "loop" else None
+            figures[key] = round(median(found), digits)
+            figures |= {f"{key}_round_{number}": round(rate, digits) for number, rate in enumerate(found, start=1)}
 
         def speed_over(name: str, of: dict[str, list[float]] = rates) -> float:
             """Of each round, whose parts the machine did at one speed, and not of medians out of different rounds."""
