@@ -79,7 +79,9 @@ def _settlement(figures: Figures, accounts: int, sample: int, rounds: int) -> No
             "settle": partial(_night, figures, processes, accounts, books),
         }
         rates: dict[str, list[float]] = {name: [] for name in parts}
+        pulses: list[float] = []
         for number in range(rounds):
+            pulses.append(_pulse(processes))
             names = list(parts)
             for name in names[number % len(names) :] + names[: number % len(names)]:  # nobody is always behind another
                 rates[name].append(parts[name]())
@@ -87,6 +89,8 @@ def _settlement(figures: Figures, accounts: int, sample: int, rounds: int) -> No
             key, digits = f"{name}_account_days_per_s_{processes}", 1 if name == "loop" else None
             figures[key] = round(median(found), digits)
             figures |= {f"{key}_round_{number}": round(rate, digits) for number, rate in enumerate(found, start=1)}
+        figures[f"pulse_seconds_{processes}"] = round(median(pulses), 2)
+        figures |= {f"pulse_seconds_{processes}_round_{n}": round(pulse, 2) for n, pulse in enumerate(pulses, start=1)}
 
         def speed_over(name: str, of: dict[str, list[float]] = rates) -> float:
             """Of each round, whose parts the machine did at one speed, and not of medians out of different rounds."""
@@ -156,6 +160,11 @@ def _loop(processes: int, first: int, sample: int, day: str, now: str) -> float:
         rates = _run_all([["tests.bench.loop", str(a), str(b), day, now] for a, b in ranges], name)
     say(f"loop, {processes} processes: {sum(map(float, rates)):,.0f} account-days/s")
     return sum(map(float, rates))
+
+
+def _pulse(processes: int) -> float:
+    """Seconds of the fixed piece of Python, in so many processes at once; the slowest of them."""
+    return max(map(float, _run_all([["tests.bench.pulse"]] * processes, BASE)))
 
 
 def _again(figures: Figures, name: str, first: float) -> None:

@@ -19,6 +19,8 @@ TEXTS = {
     "first_floor_account_days_per_s_2": "floor over the schema that it was first measured on, two processes",
     "loop_account_days_per_s_1": "ORM loop, one process, account-days/s",
     "loop_account_days_per_s_2": "ORM loop, two processes, account-days/s",
+    "pulse_seconds_1": "a fixed piece of pure Python, one process, seconds",
+    "pulse_seconds_2": "the same in two processes at once, the slower of them",
     "settle_time_over_floor_1": "the night's time over the floor's, one process",
     "settle_time_over_floor": "the night's time over the floor's, two processes",
     "settle_time_over_first_floor_1": "the night's time over that first floor's, one process",
@@ -77,8 +79,8 @@ and rests while the site serves somebody ([load.md](load.md)). What floor and ni
 
 ## Rounds
 
-Account-days a second. Ratios are medians of the rounds' own, whose parts ran within a minute or so, in an order that
-changes.
+Account-days a second, and the seconds of the fixed piece of Python just before. Ratios are medians of the rounds' own,
+whose parts ran within a minute or so, in an order that changes.
 
 {_rounds(figures)}
 {_growth(figures)}"""
@@ -90,10 +92,11 @@ PARTS = {"loop": "loop", "floor": "floor", "first_floor": "first floor", "settle
 
 def _rounds(figures: dict[str, Any]) -> str:
     """What every round gave."""
-    head = [f"{words}, {number}" for number in (1, 2) for words in PARTS.values()]
+    head = [f"{words}, {number}" for number in (1, 2) for words in (*PARTS.values(), "pulse")]
     lines = [f"| round | {' | '.join(head)} |", f"|---|{'---:|' * len(head)}"]
     for number in range(1, ROUNDS + 1):
-        names = [f"{name}_account_days_per_s_{processes}_round_{number}" for processes in (1, 2) for name in PARTS]
+        keys = [*(f"{name}_account_days_per_s" for name in PARTS), "pulse_seconds"]
+        names = [f"{key}_{processes}_round_{number}" for processes in (1, 2) for key in keys]
         lines.append(f"| {number} | {' | '.join(_shown(figures[name]) for name in names)} |")
     return "\n".join(lines)
 
