@@ -30,6 +30,8 @@ Books = dict[str, tuple[object, ...]]
 
 def main(size: str) -> None:
     """Measure and write."""
+    if size not in SIZES:
+        sys.exit(f"make bench: SIZE is small or full, not {size!r}")
     accounts, events, sample = SIZES[size]
     embedded.hold(database.VAR)
     figures: Figures = {

@@ -22,6 +22,7 @@ def main() -> int:
             return _fail("another one is running in this place")
         nights: subprocess.Popen[bytes] | None = None
         try:
+            hosts.accounts()
             hosts.make()
             command = hosts.BASE.command(sys.executable, "-m", "tests.scaleout.nights")
             # a session of its own: Ctrl-C is for us, who then end it in order

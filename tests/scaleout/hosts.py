@@ -24,8 +24,20 @@ NOT_COPIED = (".git", ".venv", ".env", "var", "staticfiles", ".*_cache", ".hypot
 TCP_STATES = {"01": "established", "02": "connecting"}
 
 
+FEWEST = 10_000
+"""Accounts of a night that is long enough to lose a link in, and shards enough for two."""
+
+
 class Refused(Exception):
-    """Such hosts cannot be made here; the message says why."""
+    """What is asked for cannot be done here; the message says why."""
+
+
+def accounts() -> int:
+    """How many accounts the nights settle. Raises Refused where SCALEOUT_ACCOUNTS is no such number."""
+    asked = os.environ.get("SCALEOUT_ACCOUNTS", "40000")
+    if not (asked.isascii() and asked.isdigit() and int(asked) >= FEWEST):
+        raise Refused(f"SCALEOUT_ACCOUNTS is a number from {FEWEST} on, not {asked!r}")
+    return int(asked)
 
 
 @dataclass(frozen=True)

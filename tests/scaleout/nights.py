@@ -9,10 +9,10 @@ from typing import Any
 
 from iss_billing.celery import app
 from tests.scaleout import books, servers
-from tests.scaleout.hosts import BASE, HOSTS, ONE, TWO, Host, ip
+from tests.scaleout.hosts import BASE, HOSTS, ONE, TWO, Host, accounts, ip
 from tests.scaleout.processes import beat, log, stop, until, worker, workers
 
-ACCOUNTS = int(os.environ.get("SCALEOUT_ACCOUNTS", "40000"))
+ACCOUNTS = accounts()
 EVENTS_OF_ACCOUNT = 5
 POSTGRES, REDIS = (BASE.address, 5432), (BASE.address, 6379)
 NIGHT_SECONDS = 600
